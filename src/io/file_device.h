@@ -1,0 +1,44 @@
+// src/io/file_device.h
+// A Device over a regular file or block device, through a Loop.
+//
+// Direct I/O is used when asked for and the filesystem can do it; otherwise writes go through the
+// page cache, which satisfies D1 as well. Opening takes an exclusive flock: a second opener, in
+// this process or another, is refused with kBusy.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "io/device.h"
+#include "io/loop.h"
+
+namespace hozon {
+
+class FileDevice : public Device {
+ public:
+  struct OpenOptions {
+    bool direct = true;      // O_DIRECT where possible
+    bool read_only = false;  // writes fail with -EBADF; takes a shared lock
+    bool lock = true;
+  };
+  // kNotFound, kBusy ("... is already open in another process"), kPermissionDenied, kIo.
+  static Result<std::unique_ptr<FileDevice>> open(Loop& loop, const std::string& path,
+                                                  OpenOptions options);
+  // Makes a new file of `size_bytes` (refuses an existing one) and syncs file and directory.
+  // `zeroed`: every byte is written, so that later overwrites change no filesystem metadata.
+  static Status create_file(const std::string& path, uint64_t size_bytes, bool zeroed);
+
+  uint64_t size_bytes() const override;
+  void submit(IoOp& op) override;
+  int write_now(uint64_t offset, std::span<const std::byte> from) override;
+
+ private:
+  FileDevice(Loop& loop, Fd file, uint64_t size_bytes);
+  Loop& loop_;
+  Fd file_;
+  uint64_t size_bytes_;
+};
+
+}  // namespace hozon

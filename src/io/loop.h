@@ -1,0 +1,59 @@
+// src/io/loop.h
+// The reactor: one thread that runs coroutines and performs their storage and socket operations.
+//
+// A turn: run every ready coroutine; call the turn hooks (they may make more ready: repeat);
+// hand queued operations to the kernel; wait for results. Two back ends with equal behaviour:
+// io_uring, and a pool of threads with epoll where io_uring is forbidden.
+// Threading: everything but stop() is called on the thread that called run().
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/sync.h"
+#include "io/op.h"
+
+namespace hozon {
+
+enum class LoopBackend { kAuto, kUring, kThreads };
+
+class Loop : public Executor {
+ public:
+  // kAuto: io_uring when the kernel allows it, else threads. HOZON_LOOP=uring|threads overrides.
+  static Result<std::unique_ptr<Loop>> create(LoopBackend backend = LoopBackend::kAuto);
+
+  // Runs turns until stop(); returns at once after a stop() that came earlier. May be called again.
+  virtual void run() = 0;
+  // Any thread, and signal handlers.
+  virtual void stop() = 0;
+  // "io_uring" or "threads".
+  virtual std::string_view backend_name() const = 0;
+
+  // Starts an operation; resumes op.waiter in a later turn.
+  virtual void submit(IoOp& op) = 0;
+
+  struct Awaiter {
+    Loop& loop;
+    IoOp op;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> handle) {
+      op.waiter = handle;
+      loop.submit(op);
+    }
+    int32_t await_resume() const noexcept { return op.result; }
+  };
+  Awaiter accept(int fd) { return {*this, {IoOp::Kind::kAccept, fd, nullptr, 0, 0, 0, {}}}; }
+  Awaiter recv(int fd, std::span<std::byte> into) {
+    return {*this, {IoOp::Kind::kRecv, fd, into.data(), into.size(), 0, 0, {}}};
+  }
+  Awaiter send(int fd, std::span<const std::byte> from) {
+    return {*this,
+            {IoOp::Kind::kSend, fd, const_cast<std::byte*>(from.data()), from.size(), 0, 0, {}}};
+  }
+  Awaiter poll_in(int fd) { return {*this, {IoOp::Kind::kPollIn, fd, nullptr, 0, 0, 0, {}}}; }
+};
+
+}  // namespace hozon

@@ -1,0 +1,69 @@
+// src/store/types.h
+// Values that the store's callers see: names, sizes and states of volumes and points.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace hozon::store {
+
+inline constexpr uint64_t kBlockSize = 4096;
+inline constexpr uint64_t kVolumeBytesMax = uint64_t{4} << 50;  // 4 PiB, map height 5
+inline constexpr size_t kVolumeNameMax = 128;
+inline constexpr size_t kPointNameMax = 255;
+
+enum class PointKind : uint8_t {
+  kHead = 1,        // live: what a volume's writer sees
+  kSnapshot = 2,    // named, never changes
+  kFork = 3,        // nameless, kept only because two or more branches share its blocks
+  kReclaiming = 4,  // deleted by name, its space is being given back
+};
+
+struct PointInfo {
+  uint64_t id = 0;         // unique in the pool for ever
+  uint64_t parent_id = 0;  // 0: none
+  uint64_t volume_id = 0;
+  PointKind kind = PointKind::kHead;
+  std::string name;  // of snapshots
+  uint64_t size_bytes = 0;
+  uint64_t created_ns = 0;  // wall clock, since 1970 UTC
+  uint64_t set_id = 0;      // points of one snapshot call share it
+};
+
+struct VolumeInfo {
+  uint64_t id = 0;
+  std::string name;
+  uint64_t size_bytes = 0;
+  uint64_t created_ns = 0;
+  uint64_t head_point_id = 0;
+  uint64_t snapshot_count = 0;
+};
+
+struct PoolStats {
+  std::array<uint8_t, 16> pool_id{};
+  uint64_t size_bytes = 0;        // of the data file
+  uint64_t live_bytes = 0;        // reachable from some point, or pool metadata
+  uint64_t pending_bytes = 0;     // freed, not yet reusable
+  uint64_t in_flight_bytes = 0;   // of running writes
+  uint64_t free_bytes = 0;        // live + pending + in flight + free == size
+  uint64_t reserve_bytes = 0;     // part of free that guests cannot take
+  uint64_t volumes = 0;
+  uint64_t points = 0;
+  uint64_t reclaiming = 0;        // points whose space is still being given back
+  uint64_t generation = 0;        // of the last checkpoint
+  bool parked = false;            // guest writes wait for space
+  bool read_only = false;         // after a failed sync or journal write
+  std::string failure;            // why it is read-only
+};
+
+// A stretch of a volume with one answer.
+struct Extent {
+  uint64_t length_bytes = 0;
+  bool mapped = false;   // block status: some block is there. Otherwise it reads as zeros.
+  bool changed = false;  // changed status: differs from the point compared with
+};
+
+}  // namespace hozon::store
