@@ -1,0 +1,79 @@
+# The front door: everything a newcomer types. `make help` lists it.
+# CMake does the building (CMakePresets.json); this file only names the steps.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-check
+
+CONFIGURE = cmake --preset $(1) $(QUIET)
+QUIET := --log-level=WARNING
+
+.PHONY: help deps build demo test soak sim bench bench-quick asan tsan fuzz lint format install clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+deps: ## install the Debian packages that are missing
+	@tools/bootstrap build
+
+build: deps ## build the programs (build/release/bin)
+	@$(call CONFIGURE,release)
+	@cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
+
+demo: build ## boot a real guest, snapshot it live, break it, bring it back (< 3 minutes)
+	@tools/demo --programs build/release/bin
+
+test: deps ## build everything and run the fast tests
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS)
+	@ctest --preset check -j $(JOBS)
+
+soak: deps ## the slow tests too: kill loops, fio with verify, long simulations
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS)
+	@ctest --preset soak
+
+sim: deps ## the simulator alone: SEEDS=n FIRST_SEED=n
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target sim
+	@build/check/bin/sim --seeds $(or $(SEEDS),2000) --first-seed $(or $(FIRST_SEED),1)
+
+bench: build ## measure, beside qcow2 and raw where that makes sense
+	@tools/bench --programs build/release/bin
+
+bench-quick: build ## the same, small
+	@tools/bench --programs build/release/bin --quick
+
+asan: deps ## the fast tests under AddressSanitizer and UBSan
+	@$(call CONFIGURE,asan)
+	@cmake --build --preset asan -j $(JOBS)
+	@ctest --preset asan -j $(JOBS)
+
+tsan: deps ## the fast tests under ThreadSanitizer
+	@$(call CONFIGURE,tsan)
+	@cmake --build --preset tsan -j $(JOBS)
+	@ctest --preset tsan -j $(JOBS)
+
+fuzz: ## run every fuzzer for FUZZ_SECONDS (60) each
+	@tools/bootstrap build fuzz
+	@$(call CONFIGURE,fuzz)
+	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
+	@tools/fuzz --build build/fuzz --seconds $(or $(FUZZ_SECONDS),60)
+
+lint: ## clang-format and clang-tidy, changes nothing
+	@tools/bootstrap build lint
+	@tools/lint
+
+format: ## let clang-format rewrite the sources
+	@tools/bootstrap lint
+	@git ls-files '*.cc' '*.h' | xargs clang-format-19 -i
+
+install: build ## install under $(DESTDIR)$(PREFIX)
+	@DESTDIR='$(DESTDIR)' cmake --install build/release --prefix '$(PREFIX)'
+
+clean: ## remove what was built
+	@rm -rf build
