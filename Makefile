@@ -8,8 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-check
 
-CONFIGURE = cmake --preset $(1) $(QUIET)
-QUIET := --log-level=WARNING
+CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
 .PHONY: help deps build demo test soak sim bench bench-quick asan tsan fuzz lint format install clean
 
