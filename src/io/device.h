@@ -45,9 +45,9 @@ class Device {
     return {*this, {IoOp::Kind::kRead, -1, into.data(), into.size(), offset, 0, {}}};
   }
   Awaiter write(uint64_t offset, std::span<const std::byte> from) {
-    return {*this,
-            {IoOp::Kind::kWrite, -1, const_cast<std::byte*>(from.data()), from.size(), offset, 0,
-             {}}};
+    return {
+        *this,
+        {IoOp::Kind::kWrite, -1, const_cast<std::byte*>(from.data()), from.size(), offset, 0, {}}};
   }
   Awaiter sync() { return {*this, {IoOp::Kind::kSync, -1, nullptr, 0, 0, 0, {}}}; }
   Awaiter punch(uint64_t offset, uint64_t size) {

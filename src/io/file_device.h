@@ -35,9 +35,10 @@ class FileDevice : public Device {
   int write_now(uint64_t offset, std::span<const std::byte> from) override;
 
  private:
-  FileDevice(Loop& loop, Fd file, uint64_t size_bytes);
+  FileDevice(Loop& loop, Fd file, Fd buffered, uint64_t size_bytes);
   Loop& loop_;
   Fd file_;
+  Fd buffered_;  // the same file through the page cache, for write_now()
   uint64_t size_bytes_;
 };
 

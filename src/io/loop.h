@@ -7,6 +7,9 @@
 // Threading: everything but stop() is called on the thread that called run().
 #pragma once
 
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 #include <memory>
 #include <span>
 #include <string_view>
@@ -34,6 +37,9 @@ class Loop : public Executor {
 
   // Starts an operation; resumes op.waiter in a later turn.
   virtual void submit(IoOp& op) = 0;
+  // Ends a socket operation early with -ECANCELED, unless it completes by itself. The operation's
+  // coroutine must not have been resumed yet.
+  virtual void cancel(IoOp& op) = 0;
 
   struct Awaiter {
     Loop& loop;
@@ -52,6 +58,25 @@ class Loop : public Executor {
   Awaiter send(int fd, std::span<const std::byte> from) {
     return {*this,
             {IoOp::Kind::kSend, fd, const_cast<std::byte*>(from.data()), from.size(), 0, 0, {}}};
+  }
+  // Sends all parts, in order, in one call to the kernel (at most IOV_MAX parts; maybe not all
+  // bytes).
+  struct SendPartsAwaiter : Awaiter {
+    msghdr message;
+    void await_suspend(std::coroutine_handle<> handle) {
+      op.data = reinterpret_cast<std::byte*>(&message);
+      Awaiter::await_suspend(handle);
+    }
+  };
+  SendPartsAwaiter send_parts(int fd, std::span<iovec> parts) {
+    return {{*this, {IoOp::Kind::kSendMsg, fd, nullptr, 0, 0, 0, {}}},
+            {.msg_name = nullptr,
+             .msg_namelen = 0,
+             .msg_iov = parts.data(),
+             .msg_iovlen = parts.size(),
+             .msg_control = nullptr,
+             .msg_controllen = 0,
+             .msg_flags = 0}};
   }
   Awaiter poll_in(int fd) { return {*this, {IoOp::Kind::kPollIn, fd, nullptr, 0, 0, 0, {}}}; }
 };
