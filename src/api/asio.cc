@@ -1,0 +1,4 @@
+// Boost.Asio's own code, compiled once.
+#include "api/asio.h"
+
+#include <boost/asio/impl/src.hpp>

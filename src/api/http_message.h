@@ -1,0 +1,72 @@
+// src/api/http_message.h
+// What handlers see of HTTP: a Request that was read whole, and the Response to it.
+//
+// Header names are lower case. `parts` and `query` are percent-decoded; the router fills them in.
+// Any thread; plain values. Knows nothing of sockets or of Boost.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hozon::api {
+
+using TextMap = std::map<std::string, std::string, std::less<>>;
+
+struct Request {
+  std::string method;
+  std::string target;  // as sent: path and query
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+  bool has_length = false;  // Content-Length or chunked was given
+  bool keep_alive = true;   // what the client wants
+
+  TextMap parts;  // {machine} of the route's pattern -> text
+  TextMap query;
+
+  // The first header of that (lower case) name, or an empty text.
+  std::string_view header(std::string_view name) const {
+    for (const auto& [key, value] : headers)
+      if (key == name) return value;
+    return {};
+  }
+  bool has_header(std::string_view name) const {
+    for (const auto& [key, value] : headers)
+      if (key == name) return true;
+    return false;
+  }
+  // A part that the route's pattern names; the router guarantees that it is there and not empty.
+  const std::string& part(std::string_view name) const { return parts.find(name)->second; }
+  // A query value, or an empty text.
+  std::string query_value(std::string_view name) const {
+    const auto found = query.find(name);
+    return found == query.end() ? std::string() : found->second;
+  }
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+
+  // When set, the answer is not known yet: the server calls `later` on a worker, again and again
+  // with short pauses, until it returns the answer. No worker is held while nothing happens.
+  std::function<std::optional<Response>()> later;
+};
+
+// Requests come here; called on worker threads, many at once. Must not throw.
+using Handler = std::function<Response(Request&)>;
+
+// The reason phrase of a status, "Not Found"; "Unknown" for one that Hozon does not use.
+std::string_view reason_phrase(int status);
+
+// The bytes of the answer's head and body. `keep_alive` decides the Connection header.
+std::string serialize(const Response& response, bool keep_alive);
+
+}  // namespace hozon::api

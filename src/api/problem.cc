@@ -1,0 +1,47 @@
+#include "api/problem.h"
+
+#include <nlohmann/json.hpp>
+
+namespace hozon::api {
+
+int http_status(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument: return 400;
+    case Code::kPermissionDenied: return 403;
+    case Code::kNotFound: return 404;
+    case Code::kAlreadyExists:
+    case Code::kBusy:
+    case Code::kWrongState:
+    case Code::kCancelled: return 409;
+    case Code::kUnimplemented: return 501;
+    case Code::kUnavailable: return 503;
+    case Code::kResourceExhausted: return 507;
+    case Code::kCorruption:
+    case Code::kIo:
+    case Code::kInternal: return 500;
+  }
+  return 500;
+}
+
+Response problem_status(int status, std::string_view code, std::string_view detail) {
+  const nlohmann::ordered_json body = {
+      {"type", "urn:hozon:problem:" + std::string(code)},
+      {"title", reason_phrase(status)},
+      {"status", status},
+      {"code", code},
+      {"detail", detail},
+  };
+  Response response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  // What a name or a path in the sentence contains need not be UTF-8.
+  response.body =
+      body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return response;
+}
+
+Response problem(const Error& error) {
+  return problem_status(http_status(error.code), code_name(error.code), error.what);
+}
+
+}  // namespace hozon::api
