@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Writes the seeds of fuzz/corpus/ from the text of docs/format.md, without any code of Hozon.
+
+The targets check that what they accept survives a round trip, so these files are also a second
+reading of the format page. Run it again only when a format gets a new version; it overwrites.
+"""
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+TABLE = []
+for number in range(256):
+    for _ in range(8):
+        number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
+    TABLE.append(number)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def sealed(data, at):
+    return data[:at] + struct.pack("<I", crc32c(data[:at] + bytes(4) + data[at + 4:])) + data[at + 4:]
+
+
+def put(folder, name, data):
+    (CORPUS / folder).mkdir(parents=True, exist_ok=True)
+    (CORPUS / folder / name).write_bytes(data)
+
+
+POOL_ID = bytes(range(1, 17))
+
+
+def pointer(block=0, crc=0, flags=0):
+    return struct.pack("<QII", block, crc, flags)
+
+
+def superblock(total=2560, ring=1 << 20, catalog=pointer(), bitmap=pointer(), heights=(0, 1)):
+    fixed = struct.pack("<8sII16sQQQQQQQQQ", b"HOZONPL\0", 1, 0, POOL_ID, 0, 3, 2, total, ring, 0, 9,
+                        100, 1700000000_000000000)
+    tail = catalog + struct.pack("<Q", 1 if heights[0] else 0) + bitmap
+    tail += struct.pack("<QBB", -(-total // 32768), *heights)
+    return sealed((fixed + tail).ljust(4096, b"\0"), 12)
+
+
+def journal_header(ring=1 << 20):
+    return sealed(struct.pack("<8sII16sQ", b"HOZONJL\0", 1, 0, POOL_ID, ring).ljust(4096, b"\0"), 12)
+
+
+def record(kind, body, name=None):
+    if name is not None:
+        body += struct.pack("<H", len(name)) + name
+    body = body.ljust(-(-len(body) // 8) * 8, b"\0")
+    return struct.pack("<B3xI", kind, 8 + len(body)) + body
+
+
+def frame(*records, mark=4):
+    body = b"".join(records)
+    header = struct.pack("<4sIIIQQQ8s16x", b"HZFR", 0, 64 + len(body), len(records), 2, 5, mark,
+                         POOL_ID[:8])
+    return sealed(header + body, 4)
+
+
+RECORDS = {
+    "map": record(1, struct.pack("<QQQII3I", 3, 17, 40, 3, 0, 1, 2, 3)),
+    "unmap": record(2, struct.pack("<QQQ", 3, 17, 9)),
+    "create": record(3, struct.pack("<QQQQ", 2, 3, 1 << 30, 17), b"disk0"),
+    "resize": record(4, struct.pack("<QQ", 2, 1 << 31)),
+    "rename": record(5, struct.pack("<Q", 2), b"disk0-new"),
+    "delete_volume": record(6, struct.pack("<Q", 2)),
+    "snapshot": record(7, struct.pack("<QQIIQQQQ", 8, 17, 2, 2, 2, 9, 4, 10), b"before upgrade"),
+    "fork": record(7, struct.pack("<QQIIQQ", 0, 17, 3, 1, 2, 9), b""),
+    "clone": record(8, struct.pack("<QQQQ", 9, 11, 12, 17), "写し".encode()),
+    "return": record(9, struct.pack("<QIIQQQ", 17, 1, 0, 2, 9, 13), b"left"),
+    "delete_point": record(10, struct.pack("<Q", 9)),
+    "rename_point": record(11, struct.pack("<Q", 9), b"n" * 255),
+}
+
+
+def catalog_record(kind_of, kind=0, height=0, name=b"", root=pointer(), **fields):
+    head = struct.pack("<BBBxHxx", kind_of, kind, height, len(name))
+    values = {"id": 2, "link": 3, "volume": 0, "size": 0, "created": 17, "set": 0} | fields
+    head += struct.pack("<QQQQQQ", *values.values()) + root
+    return (head.ljust(128, b"\0") + name.ljust(256, b"\0")).ljust(512, b"\0")
+
+
+def main():
+    put("superblock", "empty_pool", superblock())
+    put("superblock", "used_pool", superblock(1 << 20, 8 << 20, pointer(77, 5), pointer(78, 6), (1, 1)))
+    put("superblock", "journal_header", journal_header())
+    put("catalog_record", "free", bytes(512))
+    put("catalog_record", "volume", catalog_record(1, name=b"disk0"))
+    put("catalog_record", "head", catalog_record(2, 1, 2, b"", pointer(99, 7, 1), id=3, link=0,
+                                                 volume=2, size=1 << 28))
+    put("catalog_record", "snapshot", catalog_record(2, 2, 2, b"p" * 255, pointer(99, 7), id=9,
+                                                     link=0, volume=2, size=1 << 28, set=8))
+    for name, data in RECORDS.items():
+        put("journal_frame", name, frame(data))
+    put("journal_frame", "everything", frame(*RECORDS.values()))
+    put("journal_frame", "no_records", frame())
+
+
+if __name__ == "__main__":
+    main()
