@@ -1,0 +1,142 @@
+// src/control/control.h
+// The control plane of one instance: pools, volumes, machines, snapshots and the jobs that change
+// them.
+//
+// Invariants
+//   C1  What a call shows is what the inventory, the data plane and QEMU say now; nothing is cached
+//       beyond the call except the power state, which a thread per running machine keeps true.
+//   C2  A start_*() call either refuses (nothing has changed, no job exists) or makes a job. A job
+//       that fails, is cancelled or is interrupted by the death of this process leaves either the
+//       state before it or the state after it; the next open() sees to that.
+//   C3  Jobs that change a machine hold its lock. A second one is refused with kBusy and the
+//       sentence names the job; nobody ever waits for a lock, nobody ever has to break one.
+//   C4  Machines outlive this object and this process.
+//
+// References: `machine` is a name or a uuid, `snapshot` a name or a uuid within its machine,
+// `volume` a name; with an empty `pool` it is looked for in all pools (kInvalidArgument when two
+// have one of that name).
+// Threading: every member from any thread; all of them block, none for long except wait().
+// `key`: a second start_*() with the same non-empty idempotency key returns the first one's job.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "control/types.h"
+
+namespace hozon::control {
+
+struct Options {
+  std::string directory;          // of the instance
+  std::string program_directory;  // holds hozon-stored and hozon-ram; empty: that of this program
+  std::string qemu_binary = "qemu-system-x86_64";
+  std::string qemu_img = "qemu-img";
+};
+
+class Control {
+ public:
+  // Opens the inventory, finds running machines again, and settles unfinished jobs (in the
+  // background when a pool does not answer yet; their machines stay locked meanwhile).
+  static Result<std::unique_ptr<Control>> open(Options options);
+  ~Control();  // waits for running jobs to reach a point where they can be taken up again
+  Control(const Control&) = delete;
+  Control& operator=(const Control&) = delete;
+
+  // --- jobs ---
+  std::vector<Job> jobs() const;  // newest first, at most kJobsShown
+  Result<Job> job(JobId id) const;
+  // Returns when the job has ended, or with its present state after `timeout_ms` (negative: never).
+  Result<Job> wait(JobId id, int timeout_ms = -1) const;
+  // Asks it to stop and roll back; a job past its point of no return goes on. kWrongState: ended.
+  Status cancel(JobId id);
+  static constexpr size_t kJobsShown = 1000;
+
+  // --- pools ---
+  Result<std::vector<Pool>> pools() const;
+  Result<Pool> pool(const std::string& name) const;
+  Result<JobId> start_pool_create(const PoolRequest& request, const std::string& key = {});
+  // kWrongState while it has volumes, unless `force`. Never while a machine uses it.
+  Result<JobId> start_pool_delete(const std::string& name, bool force, const std::string& key = {});
+  // Result: PoolCheck. The job fails (kCorruption) when errors are found; the result is there then.
+  Result<JobId> start_pool_check(const std::string& name, bool data, const std::string& key = {});
+
+  // --- volumes and their points ---
+  Result<std::vector<Volume>> volumes(const std::string& pool = {}) const;
+  Result<Volume> volume(const std::string& name, const std::string& pool = {}) const;
+  // nbd+unix:///... of the volume, or with a point of that.
+  Result<std::string> volume_uri(const std::string& name, const std::string& point = {},
+                                 const std::string& pool = {}) const;
+  Result<std::vector<Point>> points(const std::string& volume, bool all = false,
+                                    const std::string& pool = {}) const;
+  // Result: Volume.
+  Result<JobId> start_volume_create(const VolumeRequest& request, const std::string& key = {});
+  Result<JobId> start_volume_resize(const std::string& volume, uint64_t size_bytes,
+                                    bool allow_shrink, const std::string& pool = {},
+                                    const std::string& key = {});
+  // One instant for all volumes (of one pool). Result: {"points": [Point]}.
+  Result<JobId> start_volume_snapshot(const std::vector<std::string>& volumes,
+                                      const std::string& point, const std::string& pool = {},
+                                      const std::string& key = {});
+  // An empty point: the volume as it is now. Result: Volume.
+  Result<JobId> start_volume_clone(const std::string& volume, const std::string& point,
+                                   const std::string& new_volume, const std::string& pool = {},
+                                   const std::string& key = {});
+  // Result: {"volume": Volume, "kept": name of the point that holds the state that was left}.
+  Result<JobId> start_volume_return(const std::string& volume, const std::string& point,
+                                    const std::string& pool = {}, const std::string& key = {});
+  // kWrongState while it has points, unless `with_points`; always while a machine has it.
+  Result<JobId> start_volume_delete(const std::string& volume, bool with_points,
+                                    const std::string& pool = {}, const std::string& key = {});
+  Result<JobId> start_point_delete(const std::string& volume, const std::string& point,
+                                   const std::string& pool = {}, const std::string& key = {});
+
+  // --- machines. Result of every job but delete: Machine. ---
+  std::vector<Machine> machines() const;
+  Result<Machine> machine(const std::string& machine) const;
+  Result<JobId> start_machine_create(const MachineRequest& request, const std::string& key = {});
+  Result<JobId> start_machine_start(const std::string& machine, bool paused = false,
+                                    const std::string& key = {});
+  Result<JobId> start_machine_pause(const std::string& machine, const std::string& key = {});
+  Result<JobId> start_machine_resume(const std::string& machine, const std::string& key = {});
+  // Presses the power button and waits until the guest is off; kUnavailable after `timeout_ms`.
+  Result<JobId> start_machine_shutdown(const std::string& machine, int timeout_ms = 120'000,
+                                       const std::string& key = {});
+  Result<JobId> start_machine_kill(const std::string& machine, const std::string& key = {});
+  // With its disks and all its snapshots. kWrongState unless it is down.
+  Result<JobId> start_machine_delete(const std::string& machine, const std::string& key = {});
+
+  // --- snapshots ---
+  // Oldest first. `with_sizes` fills exclusive_bytes (costs a walk per point).
+  Result<std::vector<Snapshot>> snapshots(const std::string& machine,
+                                          bool with_sizes = false) const;
+  Result<Snapshot> snapshot(const std::string& machine, const std::string& snapshot) const;
+  // Result: Snapshot.
+  Result<JobId> start_snapshot_create(const std::string& machine, const SnapshotRequest& request,
+                                      const std::string& key = {});
+  // Result: {"machine": Machine, "snapshot": Snapshot, "kept": name of the snapshot that holds the
+  // state that was left, "restarted": bool, "steps": [sentence]}.
+  Result<JobId> start_snapshot_return(const std::string& machine, const std::string& snapshot,
+                                      const std::string& key = {});
+  // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down.
+  Result<JobId> start_snapshot_clone(const std::string& machine, const std::string& snapshot,
+                                     const std::string& new_machine, const std::string& key = {});
+  // Result: Snapshot.
+  Result<JobId> start_snapshot_rename(const std::string& machine, const std::string& snapshot,
+                                      const std::string& new_name, const std::string& key = {});
+  Result<JobId> start_snapshot_describe(const std::string& machine, const std::string& snapshot,
+                                        const std::string& description,
+                                        const std::string& key = {});
+  // Refuses unless all exist. Result: {"deleted": [name]}.
+  Result<JobId> start_snapshot_delete(const std::string& machine,
+                                      const std::vector<std::string>& snapshots,
+                                      const std::string& key = {});
+
+ private:
+  class Core;
+  explicit Control(std::unique_ptr<Core> core);
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace hozon::control

@@ -1,0 +1,236 @@
+// src/control/types.h
+// What the control plane shows and accepts, as plain values. Sizes are bytes, times are nanoseconds
+// since 1970 UTC (0: never). control/json.h gives the JSON form, with the member names used here.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace hozon::control {
+
+// ---- pools ----
+
+struct Pool {
+  std::string name;
+  std::string state;  // "ok", "read_only" (after a failed sync), "full" (guest writes wait), "down"
+  std::string message;  // why it is not "ok", and what to do
+  uint64_t size_bytes = 0;
+  uint64_t used_bytes = 0;  // live + pending + in flight
+  uint64_t free_bytes = 0;
+  uint64_t reserve_bytes = 0;
+  uint64_t volumes = 0;
+  uint64_t points = 0;
+  uint64_t reclaiming = 0;
+  int pid = 0;  // of its hozon-stored, 0: none
+  uint64_t restarts = 0;
+};
+
+struct PoolRequest {
+  std::string name;
+  uint64_t size_bytes = 0;
+};
+
+struct PoolCheck {
+  std::string pool;
+  bool clean = false;
+  std::vector<std::string> errors;
+  std::vector<std::string> warnings;
+  uint64_t points = 0;
+  uint64_t map_blocks = 0;
+  uint64_t data_blocks = 0;
+  uint64_t lost_blocks = 0;
+};
+
+// ---- volumes ----
+
+struct Volume {
+  std::string name;
+  std::string pool;
+  uint64_t id = 0;
+  uint64_t size_bytes = 0;
+  uint64_t created_ns = 0;
+  uint64_t point_count = 0;
+  std::optional<uint64_t> mapped_bytes;  // in volume() only
+  std::string uri;
+  std::string machine;  // that it belongs to; empty: none
+};
+
+struct Point {
+  std::string name;
+  std::string volume;
+  std::string pool;
+  uint64_t id = 0;
+  uint64_t parent_id = 0;
+  uint64_t set_id = 0;  // points made at one instant share it
+  uint64_t size_bytes = 0;
+  uint64_t created_ns = 0;
+  std::string kind;  // "snapshot", or with `all`: "head", "fork", "reclaiming"
+  std::string uri;
+  std::string snapshot;  // "machine@name" when it is part of a machine's snapshot
+};
+
+struct VolumeRequest {
+  std::string name;
+  std::string pool = "main";
+  uint64_t size_bytes = 0;  // with `from`: 0 means the image's size; larger is allowed
+  std::string from;         // image file: raw or qcow2
+};
+
+// ---- machines ----
+
+enum class PowerState { kDown, kStarting, kUp, kPaused, kSuspended, kStopping };
+std::string power_state_name(PowerState state);  // "down", "starting", ...
+
+struct Disk {
+  std::string id;  // "vda"
+  std::string volume;
+  std::string pool;
+  uint64_t size_bytes = 0;
+  bool attached = true;  // false: belongs to the machine, but its present settings do not use it
+  bool operator==(const Disk&) const = default;
+};
+
+struct Nic {
+  std::string id;  // "net0"
+  std::string mac;
+  std::string kind = "user";
+  bool operator==(const Nic&) const = default;
+};
+
+// A lock always names the living job that holds it.
+struct Lock {
+  std::string reason;  // kind of the job: "snapshot.create"
+  uint64_t job = 0;
+};
+
+struct Machine {
+  std::string uuid;
+  std::string name;
+  std::string description;
+  std::string pool;
+  PowerState state = PowerState::kDown;
+  std::string state_reason;  // why it is down or paused, when it is not what somebody asked for
+  std::optional<Lock> lock;  // set: the machine is image_locked
+  uint64_t memory_bytes = 0;
+  unsigned cpus = 1;
+  std::string machine_type;  // "pc-q35-7.2"
+  std::string cpu_model;
+  std::string accelerator;  // of the running QEMU
+  std::vector<Disk> disks;
+  std::vector<Nic> nics;
+  bool has_kernel = false;
+  bool has_initrd = false;
+  std::string append;
+  std::string current_parent;       // uuid of the snapshot the machine's present state grew from
+  std::string current_parent_name;  // "" when none
+  uint64_t snapshot_count = 0;
+  uint64_t created_ns = 0;
+  uint64_t started_ns = 0;
+  int pid = 0;
+  std::string directory;
+  std::string console_socket;  // serial console, a unix stream socket while the machine is up
+  std::string console_log;
+  std::vector<std::string> allowed_operations;  // "start", "pause", "snapshot.create", ...
+};
+
+struct DiskRequest {
+  uint64_t size_bytes = 0;  // with `image`: 0 means the image's size
+  std::string image;        // empty: an empty disk
+};
+
+struct MachineRequest {
+  std::string name;
+  std::string description;
+  std::string pool = "main";
+  std::vector<DiskRequest> disks;  // become vda, vdb, ... in this order
+  uint64_t memory_bytes = 512_MiB;
+  unsigned cpus = 1;
+  unsigned nic_count = 1;  // user networking
+  std::string kernel;      // files, copied into the instance
+  std::string initrd;
+  std::string append;
+};
+
+// ---- snapshots ----
+
+struct SnapshotDisk {
+  std::string disk;  // "vda", or "ram": the memory volume
+  std::string volume;
+  std::string pool;
+  std::string point;  // the snapshot's uuid
+  uint64_t size_bytes = 0;
+  std::optional<uint64_t> exclusive_bytes;  // freed if this snapshot alone were deleted
+};
+
+struct MemoryInfo {
+  std::string mode;              // "live", or "stopped" when the guest stood still for the save
+  std::string mode_reason;       // why it was "stopped"
+  uint64_t stop_us = 0;          // how long the guest stood still
+  uint64_t ram_bytes = 0;        // of the machine
+  uint64_t stream_bytes = 0;     // that QEMU sent
+  uint64_t written_bytes = 0;    // of pages that differed from the memory saved before
+  uint64_t duration_us = 0;      // of the whole save
+  std::string state_after_load;  // "up" or "paused"
+};
+
+struct Snapshot {
+  std::string uuid;
+  std::string name;
+  std::string description;
+  std::string machine;
+  std::string machine_uuid;
+  std::string kind;    // "user", or "system": the state that a return left
+  std::string status;  // "locked" while a job works on it, "ok"
+  std::string parent;  // uuid, "" for a root
+  std::string parent_name;
+  bool is_current = false;  // the machine's present state grew from this one
+  uint64_t created_ns = 0;
+  std::string machine_state;  // power state at its instant
+  std::optional<MemoryInfo> memory;
+  std::vector<SnapshotDisk> disks;
+  std::optional<uint64_t> exclusive_bytes;  // sum over the disks; when sizes were asked for
+  nlohmann::json settings;                  // memory_bytes, cpus, nics, disks, append, ...
+};
+
+struct SnapshotRequest {
+  std::string name;  // empty: snap-<UTC time>
+  std::string description;
+  bool with_memory = false;
+  std::vector<std::string> disks;  // empty: all attached disks
+};
+
+// ---- jobs ----
+
+struct JobId {
+  uint64_t value = 0;
+  auto operator<=>(const JobId&) const = default;
+};
+
+enum class JobState { kRunning, kDone, kFailed, kCancelled };
+std::string job_state_name(JobState state);  // "running", "done", "failed", "cancelled"
+
+struct Job {
+  JobId id;
+  std::string kind;    // "snapshot.create"
+  std::string object;  // what it works on: "web", "web@before"
+  JobState state = JobState::kRunning;
+  std::string step;             // what it does now, or did last, in words
+  uint64_t progress_done = 0;   // bytes
+  uint64_t progress_total = 0;  // 0: unknown
+  uint64_t created_ns = 0;
+  uint64_t ended_ns = 0;
+  std::optional<Error> error;  // kFailed, kCancelled
+  // Of a job that is done (or failed after it changed something): the object made or changed, in
+  // the form of control/json.h, and what each kind adds (control.h).
+  nlohmann::json result;
+  bool is_ended() const { return state != JobState::kRunning; }
+};
+
+}  // namespace hozon::control
