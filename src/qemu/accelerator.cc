@@ -60,7 +60,7 @@ AcceleratorChoice chosen(Accelerator accelerator, std::string reason) {
 Result<Fd> probe_guest_file() {
   Fd file(::memfd_create("hozon-probe", MFD_CLOEXEC));
   if (!file) return errno_error(errno, "memfd for the probe guest");
-  const auto image = probe_guest_image();
+  const auto image = probe_guest_firmware();
   if (::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
     return errno_error(errno, "write the probe guest");
   return file;
@@ -68,19 +68,19 @@ Result<Fd> probe_guest_file() {
 
 ProbeAnswer judge(const CommandOutcome& outcome) {
   if (outcome.exit_status == kProbeGuestSuccess) return {true, false, "a test guest ran under KVM"};
-  std::string_view step = "starting";
+  std::string_view step = "start";
   for (const char c : outcome.output)
     if (const std::string_view begun = probe_guest_step(c); !begun.empty()) step = begun;
-  const std::string why = outcome.stopped     ? "KVM reported an internal error"
-                          : outcome.timed_out ? fmt::format("it was not done after {} ms", kProbeMs)
+  const std::string why = outcome.stopped     ? "it reported an internal error"
+                          : outcome.timed_out ? fmt::format("no result after {} ms", kProbeMs)
                                               : "QEMU stopped";
   return {false, outcome.timed_out,
-          fmt::format("KVM does not run guests here: {} while a test guest was {}", why, step)};
+          fmt::format("KVM does not run guests here: {} at a test guest's {}", why, step)};
 }
 
 ProbeAnswer probe_kvm(const std::string& qemu_binary) {
-  const Result<Fd> kernel = probe_guest_file();
-  if (!kernel) return {false, true, kernel.error().what};
+  const Result<Fd> firmware = probe_guest_file();
+  if (!firmware) return {false, true, firmware.error().what};
   CommandRequest request;
   request.argv = {qemu_binary,
                   "-accel",
@@ -100,11 +100,11 @@ ProbeAnswer probe_kvm(const std::string& qemu_binary) {
                   "file:/dev/stdout",
                   "-device",
                   "isa-debug-exit,iobase=0xf4,iosize=1",
-                  "-kernel",
+                  "-bios",
                   "/dev/fd/3"};
   request.timeout_ms = kProbeMs;
   request.stop_text = "KVM internal error";
-  request.fd = kernel->get();
+  request.fd = firmware->get();
   const Result<CommandOutcome> outcome = run_command(request);
   if (!outcome) return {false, true, "KVM was not tried: " + outcome.error().what};
   return judge(*outcome);

@@ -34,7 +34,7 @@ class AcceleratorTest : public testing::Test {
 
 TEST_F(AcceleratorTest, TheProbeGuestPassesUnderTcg) {
   const Fd file(::memfd_create("probe", 0));
-  const auto image = probe_guest_image();
+  const auto image = probe_guest_firmware();
   ASSERT_EQ(::write(file.get(), image.data(), image.size()), static_cast<ssize_t>(image.size()));
   CommandRequest request;
   request.argv = {"qemu-system-x86_64",
@@ -55,7 +55,7 @@ TEST_F(AcceleratorTest, TheProbeGuestPassesUnderTcg) {
                   "file:/dev/stdout",
                   "-device",
                   "isa-debug-exit,iobase=0xf4,iosize=1",
-                  "-kernel",
+                  "-bios",
                   "/dev/fd/3"};
   request.timeout_ms = 20'000;
   request.fd = file.get();

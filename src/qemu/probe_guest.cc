@@ -1,14 +1,19 @@
 // The small guest that decides whether KVM is usable (see probe_guest.h), in assembler.
 //
-// It is a multiboot program, so QEMU's own -kernel starts it, and it takes the steps that an
-// operating system takes first, because that is where half-working hosts stop: long mode with
-// paging, a jump to the upper half, descriptor tables, CPUID and MSRs, swapgs, an exception,
-// page-table switches, demand page faults with invlpg, ring 3 and back by syscall/sysret, the local
-// APIC's timer, and plain work that an emulating host cannot do in the time allowed. Before each
-// step it writes the step's letter to port 0xe9; at the end it writes 0x2a to port 0xf4
-// (isa-debug-exit: QEMU exits with 0x2a * 2 + 1). It lies in our read-only data as
-// position-independent text and is handed to QEMU as a file.
+// It takes the place of the firmware, so the answer comes in tenths of a second where KVM works. It
+// takes the steps that an operating system takes first, because that is where half-working hosts
+// stop: long mode with paging, a jump to the upper half, descriptor tables, CPUID and MSRs, swapgs,
+// an exception, page-table switches, demand page faults with invlpg, ring 3 and back by
+// syscall/sysret, the local APIC's timer, and plain work that an emulating host cannot do in the
+// time allowed. Before each step it writes the step's letter, with its highest bit set so that no
+// text of QEMU's can be taken for it, to port 0xe9; at the end it writes 0x2a to port 0xf4
+// (isa-debug-exit: QEMU exits with 0x2a * 2 + 1).
 #include "qemu/probe_guest.h"
+
+#include <algorithm>
+#include <span>
+
+#include "base/result.h"
 
 asm(R"(
 .pushsection .rodata
@@ -34,10 +39,6 @@ asm(R"(
 .globl hozon_probe_end
 hozon_probe_start:
 .set P, hozon_probe_start
-header:
- .long 0x1BADB002, 0x00010000, -(0x1BADB002 + 0x00010000)
- .long LOAD + (header - P), LOAD, LOAD + (hozon_probe_end - P), 0x300000, LOAD + (entry - P)
-
 .code32
 entry:
  cli
@@ -197,30 +198,68 @@ on_fault:
  iretq
 hozon_probe_end:
 
+/* the last 256 bytes of the firmware: from the reset vector to 32 bits, then the copy to LOAD */
+hozon_probe_reset:
+.set R, hozon_probe_reset
+.set ROM, 0xffff0000
+.set TAIL, 0xff00
+.code16
+reset_16:
+ cli
+ lgdtl %cs:(TAIL + (gdt_32_pointer - R))
+ movl %cr0, %eax ; orl $1, %eax ; movl %eax, %cr0
+ ljmpl $8, $(ROM + TAIL + (reset_32 - R))
+.code32
+reset_32:
+ movw $0x10, %ax ; movw %ax, %ds ; movw %ax, %es ; movw %ax, %ss
+ cld
+ movl $ROM, %esi ; movl $LOAD, %edi ; movl $0x1000, %ecx ; rep movsl
+ movl $(LOAD + (entry - P)), %eax
+ jmp *%eax
+.balign 8
+gdt_32: .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+gdt_32_pointer: .word 23 ; .long ROM + TAIL + (gdt_32 - R)
+.fill 0xf0 - (. - hozon_probe_reset), 1, 0
+.code16
+ jmp reset_16
+.fill 0x100 - (. - hozon_probe_reset), 1, 0
+.globl hozon_probe_reset
+
 .popsection
 .code64
 )");
 
 extern "C" const std::byte hozon_probe_start[];
 extern "C" const std::byte hozon_probe_end[];
+extern "C" const std::byte hozon_probe_reset[];
 
 namespace hozon {
 
-std::span<const std::byte> probe_guest_image() { return {hozon_probe_start, hozon_probe_end}; }
+std::vector<std::byte> probe_guest_firmware() {
+  constexpr size_t kRomBytes = 64 << 10;
+  constexpr size_t kTailBytes = 256;
+  constexpr size_t kCopiedBytes = 0x1000 * 4;  // what reset_32 copies
+  const std::span<const std::byte> program(hozon_probe_start, hozon_probe_end);
+  HOZON_CHECK(program.size() <= kCopiedBytes);
+  std::vector<std::byte> rom(kRomBytes);
+  std::ranges::copy(program, rom.begin());
+  std::ranges::copy(std::span(hozon_probe_reset, kTailBytes), rom.end() - kTailBytes);
+  return rom;
+}
 
 std::string_view probe_guest_step(char byte) {
   switch (static_cast<unsigned char>(byte) ^ 0x80) {
-    case '1': return "entering long mode";
-    case '2': return "entering the upper half of the address space";
-    case '3': return "loading the task state";
-    case '4': return "CPUID, MSRs, swapgs or a breakpoint exception";
-    case '5': return "switching page tables";
-    case '6': return "demand page faults";
-    case '7': return "going to ring 3 and back";
-    case '8': return "the local APIC timer";
+    case '1': return "entry to long mode";
+    case '2': return "jump to the upper half of the address space";
+    case '3': return "load of the task state";
+    case '4': return "use of CPUID, MSRs, swapgs or a breakpoint";
+    case '5': return "switch of page tables";
+    case '6': return "handling of page faults";
+    case '7': return "way to ring 3 and back";
+    case '8': return "use of the local APIC timer";
     case '9': return "plain computing";
-    case 'A': return "ending";
-    case '!': return "reading back what it had set";
+    case 'A': return "end";
+    case '!': return "check of what it had set";
     default: return {};
   }
 }
