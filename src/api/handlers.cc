@@ -1,0 +1,81 @@
+#include "api/handlers.h"
+
+#include "api/problem.h"
+
+namespace hozon::api {
+namespace {
+
+using nlohmann::json;
+
+// The answer to ?wait=true, once the job has ended.
+Response ended_response(const control::Job& job) {
+  if (job.state == control::JobState::kDone) {
+    const json result = job.result.is_null() ? json::object() : job.result;
+    return json_response(200, result);
+  }
+  const Error error = job.error.value_or(
+      Error{Code::kCancelled, fmt::format("job {} was cancelled", job.id.value)});
+  Response response = problem(error);
+  json body = json::parse(response.body);
+  body["job"] = control::to_json(job);
+  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return response;
+}
+
+Result<Response> answer_job(control::Control& control, const Request& request,
+                            const JobStarter& start) {
+  const bool wait = HOZON_TRY(query_flag(request, "wait"));
+  const std::string key(request.header("idempotency-key"));
+  if (key.size() > kIdempotencyKeyMax)
+    return make_error(Code::kInvalidArgument, "the Idempotency-Key is longer than {} bytes",
+                      kIdempotencyKeyMax);
+  const control::JobId id = HOZON_TRY(start(request, key));
+  Response response = json_response(202, control::to_json(HOZON_TRY(control.job(id))));
+  response.headers.emplace_back("Location", fmt::format("/v1/jobs/{}", id.value));
+  if (wait) {
+    response.later = [&control, id]() -> std::optional<Response> {
+      const auto job = control.job(id);
+      if (!job) return problem(job.error());
+      if (!job->is_ended()) return std::nullopt;
+      return ended_response(*job);
+    };
+  }
+  return response;
+}
+
+}  // namespace
+
+Response json_response(int status, const json& body) {
+  Response response;
+  response.status = status;
+  response.body = body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return response;
+}
+
+Result<bool> query_flag(const Request& request, std::string_view word) {
+  const auto found = request.query.find(word);
+  if (found == request.query.end()) return false;
+  const std::string& value = found->second;
+  if (value == "true" || value == "1" || value.empty()) return true;
+  if (value == "false" || value == "0") return false;
+  return make_error(Code::kInvalidArgument, "query word '{}' must be true or false, not '{}'", word,
+                    value);
+}
+
+Result<std::string> absolute_path(std::string path, std::string_view field) {
+  if (path.empty() || path.starts_with('/')) return path;
+  return make_error(Code::kInvalidArgument, "field '{}' must be an absolute path, not '{}'", field,
+                    path);
+}
+
+void add_job_route(Router& router, control::Control& control, std::string method,
+                   std::string pattern, std::vector<std::string> query, Body body,
+                   JobStarter start) {
+  query.emplace_back("wait");
+  router.add({std::move(method), std::move(pattern), std::move(query), body,
+              [&control, start = std::move(start)](const Request& request) {
+                return answer_job(control, request, start);
+              }});
+}
+
+}  // namespace hozon::api

@@ -1,0 +1,111 @@
+// /v1/machines
+#include <limits>
+
+#include "api/handlers.h"
+#include "api/json_fields.h"
+
+namespace hozon::api {
+namespace {
+
+using control::Control;
+using control::JobId;
+using Key = const std::string&;
+
+// The inventory decides what is sensible; this is what fits into the field.
+Result<unsigned> small_number(JsonFields& fields, std::string_view field, unsigned fallback) {
+  const uint64_t value = HOZON_TRY(fields.number_or(field, fallback));
+  if (value > std::numeric_limits<unsigned>::max() / 2)
+    return make_error(Code::kInvalidArgument, "field '{}' is too large: {}", field, value);
+  return static_cast<unsigned>(value);
+}
+
+Result<std::string> path_field(JsonFields& fields, std::string_view field) {
+  const std::string path = HOZON_TRY(fields.text_or(field, ""));
+  return absolute_path(path, field);
+}
+
+Result<control::MachineRequest> decode_machine_request(const std::string& body) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(body));
+  control::MachineRequest request;
+  request.name = HOZON_TRY(fields.text("name"));
+  request.description = HOZON_TRY(fields.text_or("description", ""));
+  request.pool = HOZON_TRY(fields.text_or("pool", request.pool));
+  request.memory_bytes = HOZON_TRY(fields.number_or("memory_bytes", request.memory_bytes));
+  request.cpus = HOZON_TRY(small_number(fields, "cpus", request.cpus));
+  request.nic_count = HOZON_TRY(small_number(fields, "nic_count", request.nic_count));
+  request.kernel = HOZON_TRY(path_field(fields, "kernel"));
+  request.initrd = HOZON_TRY(path_field(fields, "initrd"));
+  request.append = HOZON_TRY(fields.text_or("append", ""));
+  for (JsonFields& disk : HOZON_TRY(fields.objects_or_none("disks"))) {
+    control::DiskRequest wanted;
+    wanted.size_bytes = HOZON_TRY(disk.number_or("size_bytes", 0));
+    wanted.image = HOZON_TRY(path_field(disk, "image"));
+    HOZON_TRY(disk.finish());
+    request.disks.push_back(std::move(wanted));
+  }
+  HOZON_TRY(fields.finish());
+  return request;
+}
+
+Result<JobId> post_machine(Control& control, const Request& request, Key key) {
+  return control.start_machine_create(HOZON_TRY(decode_machine_request(request.body)), key);
+}
+
+Result<JobId> post_start(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const bool paused = HOZON_TRY(fields.flag_or("paused", false));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_start(request.part("machine"), paused, key);
+}
+
+Result<JobId> post_shutdown(Control& control, const Request& request, Key key) {
+  constexpr unsigned kTimeoutMsDefault = 120'000;
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const unsigned timeout_ms = HOZON_TRY(small_number(fields, "timeout_ms", kTimeoutMsDefault));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_shutdown(request.part("machine"), static_cast<int>(timeout_ms), key);
+}
+
+// For the verbs without parameters: {} or nothing.
+using PlainVerb = Result<JobId> (Control::*)(const std::string&, const std::string&);
+JobStarter plain(Control& control, PlainVerb verb) {
+  return [&control, verb](const Request& request, Key key) -> Result<JobId> {
+    const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+    HOZON_TRY(fields.finish());
+    return (control.*verb)(request.part("machine"), key);
+  };
+}
+
+}  // namespace
+
+void add_machines(Router& router, Control& control) {
+  router.add(
+      {"GET", "/v1/machines", {}, Body::kNone, [&control](const Request&) -> Result<Response> {
+         return list_response(control.machines());
+       }});
+  const std::string one = "/v1/machines/{machine}";
+  router.add({"GET", one, {}, Body::kNone, [&control](const Request& request) -> Result<Response> {
+                const control::Machine machine =
+                    HOZON_TRY(control.machine(request.part("machine")));
+                return json_response(200, control::to_json(machine));
+              }});
+  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, Key)) {
+    return [&control, handler](const Request& request, Key key) {
+      return handler(control, request, key);
+    };
+  };
+  add_job_route(router, control, "POST", "/v1/machines", {}, Body::kRequired, bind(post_machine));
+  add_job_route(router, control, "POST", one + "/start", {}, Body::kOptional, bind(post_start));
+  add_job_route(router, control, "POST", one + "/shutdown", {}, Body::kOptional,
+                bind(post_shutdown));
+  add_job_route(router, control, "POST", one + "/pause", {}, Body::kOptional,
+                plain(control, &Control::start_machine_pause));
+  add_job_route(router, control, "POST", one + "/resume", {}, Body::kOptional,
+                plain(control, &Control::start_machine_resume));
+  add_job_route(router, control, "POST", one + "/kill", {}, Body::kOptional,
+                plain(control, &Control::start_machine_kill));
+  add_job_route(router, control, "DELETE", one, {}, Body::kNone,
+                plain(control, &Control::start_machine_delete));
+}
+
+}  // namespace hozon::api

@@ -1,0 +1,98 @@
+// /v1/machines/{machine}/snapshots
+#include "api/handlers.h"
+#include "api/json_fields.h"
+
+namespace hozon::api {
+namespace {
+
+using control::Control;
+using control::JobId;
+using Key = const std::string&;
+
+Result<JobId> post_snapshot(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  control::SnapshotRequest wanted;
+  wanted.name = HOZON_TRY(fields.text_or("name", ""));
+  wanted.description = HOZON_TRY(fields.text_or("description", ""));
+  wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
+  wanted.disks = HOZON_TRY(fields.texts_or_none("disks"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_create(request.part("machine"), wanted, key);
+}
+
+Result<JobId> post_return(Control& control, const Request& request, Key key) {
+  const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), key);
+}
+
+Result<JobId> post_clone(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::string new_name = HOZON_TRY(fields.text("new_name"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_clone(request.part("machine"), request.part("snapshot"), new_name,
+                                      key);
+}
+
+Result<JobId> post_rename(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::string new_name = HOZON_TRY(fields.text("new_name"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_rename(request.part("machine"), request.part("snapshot"), new_name,
+                                       key);
+}
+
+Result<JobId> post_describe(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::string description = HOZON_TRY(fields.text("description"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_describe(request.part("machine"), request.part("snapshot"),
+                                         description, key);
+}
+
+Result<JobId> post_delete_snapshots(Control& control, const Request& request, Key key) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::vector<std::string> names = HOZON_TRY(fields.texts_or_none("snapshots"));
+  HOZON_TRY(fields.finish());
+  if (names.empty())
+    return make_error(Code::kInvalidArgument,
+                      "field 'snapshots' must name at least one snapshot to delete");
+  return control.start_snapshot_delete(request.part("machine"), names, key);
+}
+
+Result<JobId> delete_snapshot(Control& control, const Request& request, Key key) {
+  return control.start_snapshot_delete(request.part("machine"), {request.part("snapshot")}, key);
+}
+
+}  // namespace
+
+void add_snapshots(Router& router, Control& control) {
+  const std::string all = "/v1/machines/{machine}/snapshots";
+  const std::string one = all + "/{snapshot}";
+  router.add(
+      {"GET", all, {"sizes"}, Body::kNone, [&control](const Request& request) -> Result<Response> {
+         const bool sizes = HOZON_TRY(query_flag(request, "sizes"));
+         return list_response(HOZON_TRY(control.snapshots(request.part("machine"), sizes)));
+       }});
+  router.add({"GET", one, {}, Body::kNone, [&control](const Request& request) -> Result<Response> {
+                const control::Snapshot snapshot =
+                    HOZON_TRY(control.snapshot(request.part("machine"), request.part("snapshot")));
+                return json_response(200, control::to_json(snapshot));
+              }});
+  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, Key)) {
+    return [&control, handler](const Request& request, Key key) {
+      return handler(control, request, key);
+    };
+  };
+  add_job_route(router, control, "POST", all, {}, Body::kOptional, bind(post_snapshot));
+  add_job_route(router, control, "POST", "/v1/machines/{machine}/delete-snapshots", {},
+                Body::kRequired, bind(post_delete_snapshots));
+  add_job_route(router, control, "DELETE", one, {}, Body::kNone, bind(delete_snapshot));
+  add_job_route(router, control, "POST", one + "/return", {}, Body::kOptional, bind(post_return));
+  add_job_route(router, control, "POST", one + "/clone", {}, Body::kRequired, bind(post_clone));
+  add_job_route(router, control, "POST", one + "/rename", {}, Body::kRequired, bind(post_rename));
+  add_job_route(router, control, "POST", one + "/describe", {}, Body::kRequired,
+                bind(post_describe));
+}
+
+}  // namespace hozon::api
