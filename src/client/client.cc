@@ -1,0 +1,320 @@
+#include "client/client.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <chrono>
+#include <thread>
+
+#include "client/unix_connect.h"
+
+namespace hozon::client {
+namespace {
+
+constexpr int kFollowStepMs = 200;
+constexpr int kRestartPatienceMs = 30'000;  // how long a job is followed while hozond is away
+
+std::string random_key() {
+  std::array<unsigned char, 16> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return "";
+  std::string key;
+  for (const unsigned char byte : bytes) key += fmt::format("{:02x}", byte);
+  return key;
+}
+
+std::string pool_query(const std::string& pool) {
+  return pool.empty() ? "" : "?pool=" + percent_encode(pool);
+}
+
+std::string volume_path(const std::string& name) { return "/v1/volumes/" + percent_encode(name); }
+std::string machine_path(const std::string& name) { return "/v1/machines/" + percent_encode(name); }
+std::string snapshot_path(const std::string& machine, const std::string& name) {
+  return machine_path(machine) + "/snapshots/" + percent_encode(name);
+}
+
+// What a problem says; an answer that is no problem is named by its status.
+Error error_of(const HttpAnswer& answer) {
+  const Json body = Json::parse(answer.body, nullptr, false);
+  const std::string detail = text_of(body, "detail");
+  if (detail.empty())
+    return Error{Code::kInternal, fmt::format("hozond answered with status {}", answer.status)};
+  return Error{code_from_name(text_of(body, "code")), detail};
+}
+
+}  // namespace
+
+Client::Client(std::string directory)
+    : directory_(std::move(directory)), connection_(directory_ + "/run/api.sock") {}
+
+Result<Json> Client::exchange(const HttpCall& call) {
+  Result<HttpAnswer> answer = connection_.exchange(call);
+  if (!answer) {
+    const Error& error = answer.error();
+    const bool absent =
+        error.code == Code::kNotFound || (error.code == Code::kUnavailable && error.sys_errno != 0);
+    if (absent)
+      return make_error(Code::kUnavailable,
+                        "no Hozon is up in '{}'; start it with: hozon up --dir {}", directory_,
+                        directory_);
+    return std::unexpected(error);
+  }
+  if (answer->status >= 400) return std::unexpected(error_of(*answer));
+  Json body = Json::parse(answer->body, nullptr, false);
+  if (body.is_discarded())
+    return make_error(Code::kInternal, "hozond's answer to {} {} is not JSON", call.method,
+                      call.target);
+  return body;
+}
+
+Result<Json> Client::get(const std::string& target) {
+  return exchange({.method = "GET", .target = target, .repeatable = true});
+}
+
+template <typename T>
+Result<std::vector<T>> Client::list(const std::string& target) {
+  const Json body = HOZON_TRY(get(target));
+  std::vector<T> values;
+  const auto items = body.find("items");
+  if (items == body.end() || !items->is_array())
+    return make_error(Code::kInternal, "hozond's answer to GET {} is no list", target);
+  for (const Json& item : *items) values.emplace_back(item);
+  return values;
+}
+
+Result<Job> Client::start(const std::string& method, const std::string& target, const Json& body) {
+  HttpCall call{.method = method, .target = target, .repeatable = true};
+  if (!body.is_null()) {
+    try {
+      call.body = body.dump();
+    } catch (const Json::exception&) {  // an argument with bytes that are not UTF-8
+      return make_error(Code::kInvalidArgument, "names and texts must be valid UTF-8");
+    }
+  }
+  const std::string key = random_key();
+  if (key.empty())
+    call.repeatable = false;
+  else
+    call.headers.emplace_back("Idempotency-Key", key);
+  return Job(HOZON_TRY(exchange(call)));
+}
+
+Result<Job> Client::follow(Job job) {
+  int64_t patience_end_ms = monotonic_ms() + kRestartPatienceMs;
+  while (!job.is_ended()) {
+    if (progress_) progress_(job);
+    const Result<Json> now = get(fmt::format("/v1/jobs/{}?wait_ms={}", job.id, kFollowStepMs));
+    if (now) {
+      job = Job(*now);
+      patience_end_ms = monotonic_ms() + kRestartPatienceMs;
+      continue;
+    }
+    if (now.error().code != Code::kUnavailable || monotonic_ms() > patience_end_ms)
+      return add_context(now.error(), fmt::format("job {} cannot be followed", job.id));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kFollowStepMs));
+  }
+  if (progress_) progress_(job);
+  return job;
+}
+
+Result<Json> Client::run(const std::string& method, const std::string& target, const Json& body) {
+  const Job started = HOZON_TRY(start(method, target, body));
+  const Job ended = HOZON_TRY(follow(started));
+  if (ended.state == "done") {
+    const auto result = ended.json.find("result");
+    return result == ended.json.end() || result->is_null() ? Json::object() : *result;
+  }
+  if (ended.error_message.empty())
+    return make_error(Code::kCancelled, "job {} ({}) was cancelled", ended.id, ended.kind);
+  return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
+}
+
+Result<Json> Client::info() { return get("/v1"); }
+
+// ---- pools ----
+
+Result<std::vector<Pool>> Client::pools() { return list<Pool>("/v1/pools"); }
+
+Result<Pool> Client::pool(const std::string& name) {
+  return Pool(HOZON_TRY(get("/v1/pools/" + percent_encode(name))));
+}
+
+Result<Json> Client::create_pool(const std::string& name, uint64_t size_bytes) {
+  return run("POST", "/v1/pools", {{"name", name}, {"size_bytes", size_bytes}});
+}
+
+Result<Json> Client::delete_pool(const std::string& name, bool force) {
+  return run("DELETE", "/v1/pools/" + percent_encode(name) + (force ? "?force=true" : ""), nullptr);
+}
+
+Result<PoolCheck> Client::check_pool(const std::string& name, bool data) {
+  const Job started =
+      HOZON_TRY(start("POST", "/v1/pools/" + percent_encode(name) + "/check", {{"data", data}}));
+  const Job ended = HOZON_TRY(follow(started));
+  const auto result = ended.json.find("result");
+  if (result != ended.json.end() && result->is_object() && result->contains("errors"))
+    return PoolCheck(*result);
+  if (ended.error_message.empty())
+    return make_error(Code::kCancelled, "the check of pool '{}' was cancelled", name);
+  return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
+}
+
+// ---- volumes ----
+
+Result<std::vector<Volume>> Client::volumes(const std::string& pool) {
+  return list<Volume>("/v1/volumes" + pool_query(pool));
+}
+
+Result<Volume> Client::volume(const std::string& name, const std::string& pool) {
+  return Volume(HOZON_TRY(get(volume_path(name) + pool_query(pool))));
+}
+
+Result<std::string> Client::volume_uri(const std::string& name, const std::string& point,
+                                       const std::string& pool) {
+  std::string query = pool_query(pool);
+  if (!point.empty()) query += (query.empty() ? "?point=" : "&point=") + percent_encode(point);
+  return text_of(HOZON_TRY(get(volume_path(name) + "/uri" + query)), "uri");
+}
+
+Result<std::vector<Point>> Client::points(const std::string& volume, const std::string& pool) {
+  return list<Point>(volume_path(volume) + "/points" + pool_query(pool));
+}
+
+Result<Json> Client::create_volume(const VolumeRequest& request) {
+  Json body = {{"name", request.name}};
+  if (!request.pool.empty()) body["pool"] = request.pool;
+  if (!request.from.empty()) body["from"] = request.from;
+  if (request.size_bytes != 0) body["size_bytes"] = request.size_bytes;
+  return run("POST", "/v1/volumes", body);
+}
+
+Result<Json> Client::resize_volume(const std::string& name, uint64_t size_bytes, bool allow_shrink,
+                                   const std::string& pool) {
+  return run("POST", volume_path(name) + "/resize" + pool_query(pool),
+             {{"size_bytes", size_bytes}, {"allow_shrink", allow_shrink}});
+}
+
+Result<Json> Client::snapshot_volumes(const std::vector<std::string>& volumes,
+                                      const std::string& point, const std::string& pool) {
+  HOZON_CHECK(!volumes.empty());
+  const std::vector<std::string> others(volumes.begin() + 1, volumes.end());
+  return run("POST", volume_path(volumes.front()) + "/snapshot" + pool_query(pool),
+             {{"name", point}, {"with", others}});
+}
+
+Result<Json> Client::clone_volume(const std::string& name, const std::string& point,
+                                  const std::string& new_name, const std::string& pool) {
+  return run("POST", volume_path(name) + "/clone" + pool_query(pool),
+             {{"point", point}, {"new_name", new_name}});
+}
+
+Result<Json> Client::return_volume(const std::string& name, const std::string& point,
+                                   const std::string& pool) {
+  return run("POST", volume_path(name) + "/return" + pool_query(pool), {{"point", point}});
+}
+
+Result<Json> Client::delete_volume(const std::string& name, bool with_points,
+                                   const std::string& pool) {
+  std::string query = pool_query(pool);
+  if (with_points) query += query.empty() ? "?with_points=true" : "&with_points=true";
+  return run("DELETE", volume_path(name) + query, nullptr);
+}
+
+Result<Json> Client::delete_point(const std::string& volume, const std::string& point,
+                                  const std::string& pool) {
+  return run("DELETE", volume_path(volume) + "/points/" + percent_encode(point) + pool_query(pool),
+             nullptr);
+}
+
+// ---- machines ----
+
+Result<std::vector<Machine>> Client::machines() { return list<Machine>("/v1/machines"); }
+
+Result<Machine> Client::machine(const std::string& name) {
+  return Machine(HOZON_TRY(get(machine_path(name))));
+}
+
+Result<Json> Client::create_machine(const MachineRequest& request) {
+  Json body = {{"name", request.name}};
+  if (!request.description.empty()) body["description"] = request.description;
+  if (!request.pool.empty()) body["pool"] = request.pool;
+  if (request.memory_bytes != 0) body["memory_bytes"] = request.memory_bytes;
+  if (request.cpus != 0) body["cpus"] = request.cpus;
+  if (!request.kernel.empty()) body["kernel"] = request.kernel;
+  if (!request.initrd.empty()) body["initrd"] = request.initrd;
+  if (!request.append.empty()) body["append"] = request.append;
+  body["disks"] = Json::array();
+  for (const DiskRequest& disk : request.disks) {
+    Json object = Json::object();
+    if (disk.size_bytes != 0) object["size_bytes"] = disk.size_bytes;
+    if (!disk.image.empty()) object["image"] = disk.image;
+    body["disks"].push_back(std::move(object));
+  }
+  return run("POST", "/v1/machines", body);
+}
+
+Result<Json> Client::start_machine(const std::string& name, bool paused) {
+  return run("POST", machine_path(name) + "/start", {{"paused", paused}});
+}
+
+Result<Json> Client::shutdown_machine(const std::string& name, uint64_t timeout_ms) {
+  return run("POST", machine_path(name) + "/shutdown", {{"timeout_ms", timeout_ms}});
+}
+
+Result<Json> Client::machine_verb(const std::string& name, const std::string& verb) {
+  return run("POST", machine_path(name) + "/" + verb, nullptr);
+}
+
+Result<Json> Client::delete_machine(const std::string& name) {
+  return run("DELETE", machine_path(name), nullptr);
+}
+
+// ---- snapshots ----
+
+Result<std::vector<Snapshot>> Client::snapshots(const std::string& machine, bool with_sizes) {
+  return list<Snapshot>(machine_path(machine) + "/snapshots" + (with_sizes ? "?sizes=true" : ""));
+}
+
+Result<Snapshot> Client::snapshot(const std::string& machine, const std::string& name) {
+  return Snapshot(HOZON_TRY(get(snapshot_path(machine, name))));
+}
+
+Result<Json> Client::create_snapshot(const std::string& machine, const SnapshotRequest& request) {
+  Json body = {{"name", request.name},
+               {"description", request.description},
+               {"with_memory", request.with_memory},
+               {"disks", request.disks}};
+  return run("POST", machine_path(machine) + "/snapshots", body);
+}
+
+Result<Json> Client::return_to(const std::string& machine, const std::string& snapshot) {
+  return run("POST", snapshot_path(machine, snapshot) + "/return", nullptr);
+}
+
+Result<Json> Client::clone_snapshot(const std::string& machine, const std::string& snapshot,
+                                    const std::string& new_machine) {
+  return run("POST", snapshot_path(machine, snapshot) + "/clone", {{"new_name", new_machine}});
+}
+
+Result<Json> Client::rename_snapshot(const std::string& machine, const std::string& snapshot,
+                                     const std::string& new_name) {
+  return run("POST", snapshot_path(machine, snapshot) + "/rename", {{"new_name", new_name}});
+}
+
+Result<Json> Client::describe_snapshot(const std::string& machine, const std::string& snapshot,
+                                       const std::string& description) {
+  return run("POST", snapshot_path(machine, snapshot) + "/describe",
+             {{"description", description}});
+}
+
+Result<Json> Client::delete_snapshots(const std::string& machine,
+                                      const std::vector<std::string>& names) {
+  return run("POST", machine_path(machine) + "/delete-snapshots", {{"snapshots", names}});
+}
+
+// ---- jobs ----
+
+Result<std::vector<Job>> Client::jobs() { return list<Job>("/v1/jobs"); }
+
+Result<Job> Client::job(uint64_t id) { return Job(HOZON_TRY(get(fmt::format("/v1/jobs/{}", id)))); }
+
+}  // namespace hozon::client

@@ -1,0 +1,125 @@
+// src/client/client.h
+// The REST API of one instance as C++ calls: blocking, typed, for the CLI and for tests.
+//
+// Calls that change something are jobs on the server; here they return when the job has ended, with
+// its result or its error. While it runs, the progress callback is called about five times a
+// second. Each carries an idempotency key, so a call that lost its answer is repeated safely, and a
+// job is followed across a restart of hozond.
+// Errors: those of the server (code and sentence), and kUnavailable when no instance answers; its
+// sentence says how to start one.
+// Threading: one call at a time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "client/http_connection.h"
+#include "client/types.h"
+
+namespace hozon::client {
+
+using Progress = std::function<void(const Job&)>;
+
+struct DiskRequest {
+  uint64_t size_bytes = 0;
+  std::string image;  // absolute path; empty: an empty disk
+};
+
+struct MachineRequest {
+  std::string name, description, pool;
+  std::vector<DiskRequest> disks;
+  uint64_t memory_bytes = 0;  // 0: the server's default
+  uint64_t cpus = 0;
+  std::string kernel, initrd, append;  // absolute paths
+};
+
+struct SnapshotRequest {
+  std::string name, description;
+  bool with_memory = false;
+  std::vector<std::string> disks;
+};
+
+struct VolumeRequest {
+  std::string name, pool, from;
+  uint64_t size_bytes = 0;
+};
+
+class Client {
+ public:
+  // Of the instance in `directory`. Connects when first used.
+  explicit Client(std::string directory);
+  void on_progress(Progress progress) { progress_ = std::move(progress); }
+  const std::string& directory() const { return directory_; }
+
+  Result<Json> info();
+
+  Result<std::vector<Pool>> pools();
+  Result<Pool> pool(const std::string& name);
+  Result<Json> create_pool(const std::string& name, uint64_t size_bytes);
+  Result<Json> delete_pool(const std::string& name, bool force);
+  // Also when errors were found (then `clean` is false).
+  Result<PoolCheck> check_pool(const std::string& name, bool data);
+
+  Result<std::vector<Volume>> volumes(const std::string& pool);
+  Result<Volume> volume(const std::string& name, const std::string& pool);
+  Result<std::string> volume_uri(const std::string& name, const std::string& point,
+                                 const std::string& pool);
+  Result<std::vector<Point>> points(const std::string& volume, const std::string& pool);
+  Result<Json> create_volume(const VolumeRequest& request);
+  Result<Json> resize_volume(const std::string& name, uint64_t size_bytes, bool allow_shrink,
+                             const std::string& pool);
+  // One instant for all of `volumes`.
+  Result<Json> snapshot_volumes(const std::vector<std::string>& volumes, const std::string& point,
+                                const std::string& pool);
+  Result<Json> clone_volume(const std::string& name, const std::string& point,
+                            const std::string& new_name, const std::string& pool);
+  Result<Json> return_volume(const std::string& name, const std::string& point,
+                             const std::string& pool);
+  Result<Json> delete_volume(const std::string& name, bool with_points, const std::string& pool);
+  Result<Json> delete_point(const std::string& volume, const std::string& point,
+                            const std::string& pool);
+
+  Result<std::vector<Machine>> machines();
+  Result<Machine> machine(const std::string& name);
+  Result<Json> create_machine(const MachineRequest& request);
+  Result<Json> start_machine(const std::string& name, bool paused);
+  Result<Json> shutdown_machine(const std::string& name, uint64_t timeout_ms);
+  // "pause", "resume", "kill".
+  Result<Json> machine_verb(const std::string& name, const std::string& verb);
+  Result<Json> delete_machine(const std::string& name);
+
+  Result<std::vector<Snapshot>> snapshots(const std::string& machine, bool with_sizes);
+  Result<Snapshot> snapshot(const std::string& machine, const std::string& name);
+  Result<Json> create_snapshot(const std::string& machine, const SnapshotRequest& request);
+  Result<Json> return_to(const std::string& machine, const std::string& snapshot);
+  Result<Json> clone_snapshot(const std::string& machine, const std::string& snapshot,
+                              const std::string& new_machine);
+  Result<Json> rename_snapshot(const std::string& machine, const std::string& snapshot,
+                               const std::string& new_name);
+  Result<Json> describe_snapshot(const std::string& machine, const std::string& snapshot,
+                                 const std::string& description);
+  Result<Json> delete_snapshots(const std::string& machine, const std::vector<std::string>& names);
+
+  Result<std::vector<Job>> jobs();
+  Result<Job> job(uint64_t id);
+
+  // Starts a job without waiting for its end; follow() does that.
+  Result<Job> start(const std::string& method, const std::string& target, const Json& body);
+  Result<Job> follow(Job job);
+
+ private:
+  Result<Json> exchange(const HttpCall& call);
+  Result<Json> get(const std::string& target);
+  template <typename T>
+  Result<std::vector<T>> list(const std::string& target);
+  // start, follow, result.
+  Result<Json> run(const std::string& method, const std::string& target, const Json& body);
+
+  std::string directory_;
+  HttpConnection connection_;
+  Progress progress_;
+};
+
+}  // namespace hozon::client

@@ -1,0 +1,210 @@
+// Our own server is the peer, yet its answers are read as if they came from anybody: every length
+// is bounded and every wait has the deadline of the call.
+#include "client/http_connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+
+#include "client/unix_connect.h"
+
+namespace hozon::client {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+Result<size_t> parse_length(std::string_view text, int base) {
+  size_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty())
+    return make_error(Code::kUnavailable, "the answer has a malformed length '{}'", text);
+  if (value > kAnswerBytesMax)
+    return make_error(Code::kUnavailable, "the answer is larger than {} bytes", kAnswerBytesMax);
+  return value;
+}
+
+struct Head {
+  int status = 0;
+  bool chunked = false;
+  bool close = false;
+  size_t length = 0;
+  std::string content_type;
+};
+
+Status read_status_line(const std::string& line, Head& head) {
+  const bool shaped =
+      (line.starts_with("HTTP/1.1 ") || line.starts_with("HTTP/1.0 ")) && line.size() >= 12;
+  const auto status = shaped ? parse_length(std::string_view(line).substr(9, 3), 10)
+                             : make_error(Code::kUnavailable, "");
+  if (!status) return make_error(Code::kUnavailable, "the answer is not HTTP");
+  head.status = static_cast<int>(*status);
+  return {};
+}
+
+Status read_header_line(const std::string& line, Head& head) {
+  const size_t colon = line.find(':');
+  if (colon == std::string::npos) return make_error(Code::kUnavailable, "the answer is not HTTP");
+  const std::string name = lower(std::string_view(line).substr(0, colon));
+  const std::string_view value = trim(std::string_view(line).substr(colon + 1));
+  if (name == "content-length") head.length = HOZON_TRY(parse_length(value, 10));
+  if (name == "content-type") head.content_type = std::string(value);
+  if (name == "transfer-encoding") head.chunked = lower(value) == "chunked";
+  if (name == "connection") head.close = lower(value) == "close";
+  return {};
+}
+
+}  // namespace
+
+std::string percent_encode(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.' || c == '_' || c == '~';
+    if (plain)
+      out += c;
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+  }
+  return out;
+}
+
+Status HttpConnection::open() {
+  pending_.clear();
+  socket_ = HOZON_TRY(unix_connect(path_));
+  return {};
+}
+
+Result<HttpAnswer> HttpConnection::exchange(const HttpCall& call) {
+  const int64_t deadline_ms = monotonic_ms() + call.timeout_ms;
+  std::string bytes = fmt::format("{} {} HTTP/1.1\r\nHost: hozon\r\nAccept: application/json\r\n",
+                                  call.method, call.target);
+  for (const auto& [name, value] : call.headers) bytes += fmt::format("{}: {}\r\n", name, value);
+  if (!call.body.empty()) bytes += "Content-Type: application/json\r\n";
+  if (!call.body.empty() || call.method != "GET")
+    bytes += fmt::format("Content-Length: {}\r\n", call.body.size());
+  bytes += "\r\n" + call.body;
+
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    const bool fresh = !socket_;
+    if (fresh) HOZON_TRY(open());
+    Status sent = send_all(bytes, deadline_ms);
+    Result<HttpAnswer> answer = sent ? receive(deadline_ms) : std::unexpected(sent.error());
+    if (answer) return answer;
+    socket_ = Fd();
+    pending_.clear();
+    // A connection that idled may have been closed before the request arrived; that alone is no
+    // proof that nothing was done, so only what may be repeated is.
+    const bool in_time = monotonic_ms() < deadline_ms;
+    if (call.repeatable && in_time && attempt < kAttempts) continue;
+    if (call.repeatable || call.method == "GET") return answer;
+    return make_error(Code::kUnavailable, "{}; whether it was done is unknown",
+                      answer.error().what);
+  }
+}
+
+Status HttpConnection::send_all(std::string_view bytes, int64_t deadline_ms) {
+  while (!bytes.empty()) {
+    if (!HOZON_TRY(wait_for(socket_.get(), POLLOUT, deadline_ms)))
+      return make_error(Code::kUnavailable, "hozond did not take the request in time");
+    const ssize_t sent =
+        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    // The server may have refused early and closed; its answer is still to be read.
+    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return {};
+    if (sent < 0) return errno_error(errno, "send to hozond");
+    bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+  return {};
+}
+
+Status HttpConnection::fill(int64_t deadline_ms) {
+  std::array<char, 65536> buffer;
+  while (true) {
+    if (!HOZON_TRY(wait_for(socket_.get(), POLLIN, deadline_ms)))
+      return make_error(Code::kUnavailable, "hozond did not answer in time");
+    const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return make_error(Code::kUnavailable, "hozond closed the connection");
+    pending_.append(buffer.data(), static_cast<size_t>(got));
+    return {};
+  }
+}
+
+Result<std::string> HttpConnection::take_line(int64_t deadline_ms, size_t limit) {
+  size_t end = 0;
+  while ((end = pending_.find("\r\n")) == std::string::npos) {
+    if (pending_.size() > limit) return make_error(Code::kUnavailable, "the answer is not HTTP");
+    HOZON_TRY(fill(deadline_ms));
+  }
+  std::string line = pending_.substr(0, end);
+  pending_.erase(0, end + 2);
+  return line;
+}
+
+Result<std::string> HttpConnection::take_bytes(size_t count, int64_t deadline_ms) {
+  while (pending_.size() < count) HOZON_TRY(fill(deadline_ms));
+  std::string bytes = pending_.substr(0, count);
+  pending_.erase(0, count);
+  return bytes;
+}
+
+Result<std::string> HttpConnection::receive_chunked(int64_t deadline_ms) {
+  std::string body;
+  while (true) {
+    const std::string header = HOZON_TRY(take_line(deadline_ms, kHeadBytesMax));
+    const size_t size =
+        HOZON_TRY(parse_length(trim(std::string_view(header).substr(0, header.find(';'))), 16));
+    if (body.size() + size > kAnswerBytesMax)
+      return make_error(Code::kUnavailable, "the answer is larger than {} bytes", kAnswerBytesMax);
+    if (size == 0) break;
+    body += HOZON_TRY(take_bytes(size, deadline_ms));
+    if (HOZON_TRY(take_bytes(2, deadline_ms)) != "\r\n")
+      return make_error(Code::kUnavailable, "the answer is not HTTP");
+  }
+  while (!HOZON_TRY(take_line(deadline_ms, kHeadBytesMax)).empty()) {
+  }  // trailers
+  return body;
+}
+
+Result<HttpAnswer> HttpConnection::receive(int64_t deadline_ms) {
+  Head head;
+  do {  // interim answers (1xx) come before the real one
+    head = Head();
+    const std::string status_line = HOZON_TRY(take_line(deadline_ms, kHeadBytesMax));
+    HOZON_TRY(read_status_line(status_line, head));
+    size_t head_bytes = 0;
+    while (true) {
+      const std::string line = HOZON_TRY(take_line(deadline_ms, kHeadBytesMax));
+      if (line.empty()) break;
+      head_bytes += line.size();
+      if (head_bytes > kHeadBytesMax)
+        return make_error(Code::kUnavailable, "the head of the answer is too large");
+      HOZON_TRY(read_header_line(line, head));
+    }
+  } while (head.status >= 100 && head.status < 200);
+
+  HttpAnswer answer;
+  answer.status = head.status;
+  answer.content_type = head.content_type;
+  answer.body = head.chunked ? HOZON_TRY(receive_chunked(deadline_ms))
+                             : HOZON_TRY(take_bytes(head.length, deadline_ms));
+  if (head.close) socket_ = Fd();
+  return answer;
+}
+
+}  // namespace hozon::client

@@ -1,0 +1,159 @@
+#include "client/types.h"
+
+#include <fmt/format.h>
+
+namespace hozon::client {
+namespace {
+
+const Json* find(const Json& object, const char* member) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(member);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::optional<uint64_t> optional_number_of(const Json& object, const char* member) {
+  const Json* found = find(object, member);
+  if (found == nullptr || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<uint64_t>();
+}
+
+const Json& array_of(const Json& object, const char* member) {
+  static const Json kNone = Json::array();
+  const Json* found = find(object, member);
+  return found != nullptr && found->is_array() ? *found : kNone;
+}
+
+}  // namespace
+
+std::string text_of(const Json& object, const char* member) {
+  const Json* found = find(object, member);
+  return found != nullptr && found->is_string() ? found->get<std::string>() : "";
+}
+
+uint64_t number_of(const Json& object, const char* member) {
+  return optional_number_of(object, member).value_or(0);
+}
+
+bool flag_of(const Json& object, const char* member) {
+  const Json* found = find(object, member);
+  return found != nullptr && found->is_boolean() && found->get<bool>();
+}
+
+std::vector<std::string> texts_of(const Json& object, const char* member) {
+  std::vector<std::string> texts;
+  for (const Json& item : array_of(object, member))
+    if (item.is_string()) texts.push_back(item.get<std::string>());
+  return texts;
+}
+
+Pool::Pool(Json object)
+    : json(std::move(object)),
+      name(text_of(json, "name")),
+      state(text_of(json, "state")),
+      message(text_of(json, "message")),
+      size_bytes(number_of(json, "size_bytes")),
+      used_bytes(number_of(json, "used_bytes")),
+      free_bytes(number_of(json, "free_bytes")),
+      volumes(number_of(json, "volumes")),
+      points(number_of(json, "points")) {}
+
+PoolCheck::PoolCheck(Json object)
+    : json(std::move(object)),
+      clean(flag_of(json, "clean")),
+      errors(texts_of(json, "errors")),
+      warnings(texts_of(json, "warnings")),
+      points(number_of(json, "points")),
+      map_blocks(number_of(json, "map_blocks")),
+      data_blocks(number_of(json, "data_blocks")),
+      lost_blocks(number_of(json, "lost_blocks")) {}
+
+Volume::Volume(Json object)
+    : json(std::move(object)),
+      name(text_of(json, "name")),
+      pool(text_of(json, "pool")),
+      uri(text_of(json, "uri")),
+      machine(text_of(json, "machine")),
+      size_bytes(number_of(json, "size_bytes")),
+      created_ns(number_of(json, "created_ns")),
+      point_count(number_of(json, "point_count")),
+      mapped_bytes(optional_number_of(json, "mapped_bytes")) {}
+
+Point::Point(Json object)
+    : json(std::move(object)),
+      name(text_of(json, "name")),
+      kind(text_of(json, "kind")),
+      snapshot(text_of(json, "snapshot")),
+      size_bytes(number_of(json, "size_bytes")),
+      created_ns(number_of(json, "created_ns")) {}
+
+Machine::Machine(Json object)
+    : json(std::move(object)),
+      uuid(text_of(json, "uuid")),
+      name(text_of(json, "name")),
+      description(text_of(json, "description")),
+      pool(text_of(json, "pool")),
+      state(text_of(json, "state")),
+      state_reason(text_of(json, "state_reason")),
+      accelerator(text_of(json, "accelerator")),
+      append(text_of(json, "append")),
+      current_parent(text_of(json, "current_parent")),
+      current_parent_name(text_of(json, "current_parent_name")),
+      console_socket(text_of(json, "console_socket")),
+      console_log(text_of(json, "console_log")),
+      machine_type(text_of(json, "machine_type")),
+      memory_bytes(number_of(json, "memory_bytes")),
+      cpus(number_of(json, "cpus")),
+      snapshot_count(number_of(json, "snapshot_count")),
+      created_ns(number_of(json, "created_ns")),
+      started_ns(number_of(json, "started_ns")),
+      pid(number_of(json, "pid")) {
+  for (const Json& disk : array_of(json, "disks"))
+    disks.push_back({text_of(disk, "id"), text_of(disk, "volume"), text_of(disk, "pool"),
+                     number_of(disk, "size_bytes"), flag_of(disk, "attached")});
+  for (const Json& nic : array_of(json, "nics")) macs.push_back(text_of(nic, "mac"));
+  if (const Json* lock = find(json, "lock"))
+    locked_by = fmt::format("{} (job {})", text_of(*lock, "reason"), number_of(*lock, "job"));
+}
+
+Snapshot::Snapshot(Json object)
+    : json(std::move(object)),
+      uuid(text_of(json, "uuid")),
+      name(text_of(json, "name")),
+      description(text_of(json, "description")),
+      kind(text_of(json, "kind")),
+      status(text_of(json, "status")),
+      parent(text_of(json, "parent")),
+      parent_name(text_of(json, "parent_name")),
+      machine_state(text_of(json, "machine_state")),
+      is_current(flag_of(json, "is_current")),
+      created_ns(number_of(json, "created_ns")),
+      exclusive_bytes(optional_number_of(json, "exclusive_bytes")) {
+  if (const Json* memory = find(json, "memory")) {
+    has_memory = true;
+    memory_mode = text_of(*memory, "mode");
+    memory_mode_reason = text_of(*memory, "mode_reason");
+    stop_us = number_of(*memory, "stop_us");
+    ram_bytes = number_of(*memory, "ram_bytes");
+    written_bytes = number_of(*memory, "written_bytes");
+  }
+  for (const Json& disk : array_of(json, "disks")) disks.push_back(text_of(disk, "disk"));
+}
+
+Job::Job(Json object)
+    : json(std::move(object)),
+      id(number_of(json, "id")),
+      progress_done(number_of(json, "progress_done")),
+      progress_total(number_of(json, "progress_total")),
+      created_ns(number_of(json, "created_ns")),
+      ended_ns(number_of(json, "ended_ns")),
+      kind(text_of(json, "kind")),
+      object(text_of(json, "object")),
+      state(text_of(json, "state")),
+      step(text_of(json, "step")) {
+  if (const Json* error = find(json, "error")) {
+    error_code = text_of(*error, "code");
+    error_message = text_of(*error, "message");
+  }
+}
+
+}  // namespace hozon::client

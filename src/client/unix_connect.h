@@ -1,0 +1,22 @@
+// src/client/unix_connect.h
+// Connecting to the unix sockets of an instance.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace hozon::client {
+
+// A connected stream socket (close-on-exec, blocking). kInvalidArgument when the path is longer
+// than a socket's may be; kNotFound or kUnavailable when nobody listens there.
+Result<Fd> unix_connect(const std::string& path);
+
+// Milliseconds of the monotonic clock.
+int64_t monotonic_ms();
+
+// Waits for poll events. True when they came, false at the deadline.
+Result<bool> wait_for(int fd, short events, int64_t deadline_ms);
+
+}  // namespace hozon::client
