@@ -16,7 +16,7 @@ TEXT = CODE | {".py", ".md", ".txt", ".cmake", ".json", ".sh", ""}
 
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")
 # Places that exist only where somebody develops.
-MACHINE = re.compile(r"(?<![\w.])/(work|root|home|Users)/(main|shared|\w+/)|/tmp/h\d\b|\.pyenv")
+MACHINE = re.compile(r"(?<![\w.])/(work|root|home|Users)/(main|shared|\w+/)|/tmp/h\d\b|\.py" r"env\b")
 
 
 def files_of(root):
