@@ -139,8 +139,8 @@ Snapshot::Snapshot(Json object)
   for (const Json& disk : array_of(json, "disks")) disks.push_back(text_of(disk, "disk"));
 }
 
-Job::Job(Json object)
-    : json(std::move(object)),
+Job::Job(Json from)
+    : json(std::move(from)),
       id(number_of(json, "id")),
       progress_done(number_of(json, "progress_done")),
       progress_total(number_of(json, "progress_total")),

@@ -74,7 +74,7 @@ struct Snapshot {
 
 struct Job {
   Job() = default;
-  explicit Job(Json object);
+  explicit Job(Json from);
   Json json;
   uint64_t id = 0, progress_done = 0, progress_total = 0, created_ns = 0, ended_ns = 0;
   std::string kind, object, state, step;
