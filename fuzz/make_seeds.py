@@ -87,7 +87,62 @@ def catalog_record(kind_of, kind=0, height=0, name=b"", root=pointer(), **fields
     return (head.ljust(128, b"\0") + name.ljust(256, b"\0")).ljust(512, b"\0")
 
 
+# --- messages on the link, and NBD clients ---
+LINK = {
+    "stats": b'{"id":1,"op":"pool.stats"}',
+    "create": b'{"id":2,"op":"volume.create","name":"disk0","size_bytes":1073741824}',
+    "snapshot": b'{"id":3,"op":"volume.snapshot","volumes":["a","b"],"point":"p"}',
+    "return": b'{"id":4,"op":"volume.return","volume":"a","point_volume":"a","point":"p","keep":""}',
+    "volume": b'{"id":5,"op":"x","name":"a","size_bytes":4096,"created_ns":1,"head_point_id":3,'
+              b'"snapshot_count":0}',
+    "point": b'{"id":6,"op":"x","parent_id":0,"volume_id":2,"kind":"snapshot","name":"p",'
+             b'"size_bytes":4096,"created_ns":1,"set_id":9}',
+    "answer": b'{"id":1,"ok":true,"result":{}}',
+    "refusal": b'{"id":1,"ok":false,"error":{"code":"not_found","message":"no volume"}}',
+}
+
+
+def nbd_option(number, body=b""):
+    return struct.pack(">QII", 0x49484156454F5054, number, len(body)) + body
+
+
+def nbd_go(name, infos=()):
+    body = struct.pack(">I", len(name)) + name + struct.pack(f">H{len(infos)}H", len(infos), *infos)
+    return nbd_option(7, body)
+
+
+def nbd_contexts(option, name, *queries):
+    body = struct.pack(">I", len(name)) + name + struct.pack(">I", len(queries))
+    return nbd_option(option, body + b"".join(struct.pack(">I", len(q)) + q for q in queries))
+
+
+def nbd_request(command, offset=0, length=0, data=b"", flags=0):
+    return struct.pack(">IHHQQI", 0x25609513, flags, command, 7, offset, length) + data
+
+
+NBD_IO = b"".join([
+    nbd_request(1, 100, 1000, b"w" * 1000), nbd_request(1, 8192, 4096, b"f" * 4096, 1),
+    nbd_request(0, 0, 65536), nbd_request(3), nbd_request(4, 4096, 4096), nbd_request(6, 5, 9000, flags=2),
+    nbd_request(6, 0, 4096, flags=16), nbd_request(5, 0, 4096), nbd_request(7, 0, 1 << 20),
+    nbd_request(7, 0, 1 << 20, flags=8), nbd_request(0, 1 << 20, 1), nbd_request(0, (1 << 64) - 1, 2),
+    nbd_request(99), nbd_request(1, 0, 1 << 27), nbd_request(2)])
+NBD = {
+    "simple": struct.pack(">I", 3) + nbd_go(b"disk") + NBD_IO,
+    "structured": struct.pack(">I", 3) + nbd_option(8) + nbd_contexts(9, b"disk", b"base:", b"hozon:")
+    + nbd_contexts(10, b"disk", b"base:allocation", b"hozon:changed:p") + nbd_go(b"disk", (0, 1, 2, 3))
+    + NBD_IO,
+    "read_only": struct.pack(">I", 3) + nbd_option(8) + nbd_go(b"disk@p") + NBD_IO,
+    "old_name": struct.pack(">I", 1) + nbd_option(1, b"disk") + NBD_IO,
+    "options": struct.pack(">I", 3) + nbd_option(3) + nbd_option(5) + nbd_option(6, b"\0" * 6)
+    + nbd_option(4242, b"x" * 70000) + nbd_go(b"no such") + nbd_option(2),
+}
+
+
 def main():
+    for name, data in LINK.items():
+        put("link_message", name, data)
+    for name, data in NBD.items():
+        put("nbd_session", name, data)
     put("superblock", "empty_pool", superblock())
     put("superblock", "used_pool", superblock(1 << 20, 8 << 20, pointer(77, 5), pointer(78, 6), (1, 1)))
     put("superblock", "journal_header", journal_header())
