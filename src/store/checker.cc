@@ -1,0 +1,220 @@
+#include "store/checker.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "store/checkpointer.h"
+#include "store/opener.h"
+
+namespace hozon::store {
+namespace {
+
+constexpr size_t kErrorsMax = 200;
+constexpr uint64_t kVisitsPerTurn = 16;
+
+}  // namespace
+
+Checker::Checker(PoolCore& core, bool verify_data) : core_(core), verify_data_(verify_data) {}
+Checker::~Checker() = default;
+
+void Checker::error(std::string sentence) {
+  if (report_.errors.size() < kErrorsMax)
+    report_.errors.push_back(std::move(sentence));
+  else
+    ++errors_left_out_;
+}
+
+void Checker::capture() {
+  reader_ = std::make_unique<ReaderGuard>(core_.space);
+  for (const auto& [id, point] : core_.catalog.points()) {
+    HOZON_CHECK(!point->tree.root.node);
+    points_[id] = {id, describe(*point, core_.catalog), point->tree.root.pointer,
+                   point->tree.height, point->parent != nullptr ? point->parent->id : 0};
+  }
+  const auto collect = [this](const MetaTree& tree, const char* name) {
+    tree.for_each_block([&](const Pointer& pointer, uint8_t level) {
+      metadata_.emplace_back(pointer, fmt::format("the pool's {} (level {})", name, level));
+    });
+  };
+  collect(core_.catalog_tree, "catalog");
+  collect(core_.bitmap_tree, "bitmap");
+  live_ = std::make_unique<Bitmap>(core_.space.live_bits());
+  seen_ = std::make_unique<Bitmap>(core_.space.total());
+  seen_->set_run({0, format::kFirstUsableBlock});
+}
+
+Task<Result<CheckReport>> Checker::run() {
+  if (core_.options.read_only) {
+    HOZON_CO_CHECK(core_.checkpointer->freeze_only());
+    capture();
+  } else {
+    HOZON_CO_CHECK(co_await core_.checkpointer->run([this] { capture(); }));
+  }
+  report_.points = points_.size();
+  HOZON_CO_CHECK(co_await check_superblocks());
+  HOZON_CO_CHECK(co_await check_tree_blocks());
+  for (const auto& [id, point] : points_) HOZON_CO_CHECK(co_await check_point(point));
+  std::vector<uint64_t> lost;
+  for (uint64_t block = 0; block < live_->size(); ++block) {
+    if (!live_->test(block) || seen_->test(block)) continue;
+    if (lost.size() < 8) lost.push_back(block);
+    ++report_.lost_blocks;
+  }
+  if (report_.lost_blocks > 0)
+    error(fmt::format("{} blocks are marked as used but belong to nothing (first: {})",
+                      report_.lost_blocks, fmt::join(lost, ", ")));
+  if (errors_left_out_ > 0)
+    report_.errors.push_back(fmt::format("and {} more errors", errors_left_out_));
+  co_return report_;
+}
+
+Task<Status> Checker::check_superblocks() {
+  const auto slots = co_await read_superblocks(core_.data);
+  if (!slots) {
+    error(fmt::format("no superblock is usable: {}", slots.error().what));
+    co_return Status{};
+  }
+  for (const std::string& problem : slots->problems)
+    report_.warnings.push_back(fmt::format(
+        "superblock {}; the other slot is good, and the next checkpoint repairs this one", problem));
+  co_return Status{};
+}
+
+bool Checker::introduce(const std::string& owner, const Pointer& pointer, uint64_t address) {
+  const uint64_t block = pointer.block;
+  if (!live_->test(block))
+    error(fmt::format("{}: block {} at byte {} is in use but marked as free", owner, block, address));
+  if (seen_->set(block)) return true;
+  error(fmt::format("{}: block {} at byte {} is in use at another place too", owner, block, address));
+  return false;
+}
+
+Task<Status> Checker::check_tree_blocks() {
+  AlignedBuffer buffer(kBlockSize);
+  for (const auto& [pointer, name] : metadata_) {
+    introduce(name, pointer, 0);
+    ++report_.map_blocks;
+    if (core_.options.read_only) continue;  // they were just built in memory
+    const uint64_t block = pointer.block;
+    const int failure = co_await core_.data.read(block * kBlockSize, buffer.span());
+    if (failure != 0 || crc32c(buffer.span()) != pointer.crc32c)
+      error(fmt::format("{} in block {} is damaged", name, block));
+  }
+  co_return Status{};
+}
+
+Task<Pointer> Checker::parents_root(const ViewPoint& parent, uint8_t level) {
+  if (parent.height < level) co_return Pointer{};
+  Edge edge{parent.root, {}};
+  for (uint8_t at = parent.height; at > level && !edge.is_null(); --at) {
+    const auto node = co_await core_.cache.load(edge, at);
+    if (!node) co_return Pointer{};  // reported where the parent itself is checked
+    edge = (*node)->edge(0);
+  }
+  co_return edge.pointer;
+}
+
+Task<Status> Checker::check_point(const ViewPoint& point) {
+  if (point.root.is_null()) co_return Status{};
+  Pointer parents{};
+  const auto parent = points_.find(point.parent_id);
+  if (parent != points_.end()) parents = co_await parents_root(parent->second, point.height);
+  Place place{point.root, parents, point.height, 0};
+  // A parent that is lower hangs somewhere under slot 0: visit() finds it when it gets there.
+  co_return co_await visit(point, place);
+}
+
+Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPoint& point,
+                                                                    Place place) {
+  auto node = std::make_unique<format::NodeBlock>();
+  const uint64_t block = place.own.block;
+  if (const NodeRef unwritten = core_.cache.unwritten(block)) {
+    *node = unwritten->content();
+    co_return node;
+  }
+  const int failure = co_await core_.data.read(block * kBlockSize, writable_bytes_of(*node));
+  Status sound;
+  if (failure != 0)
+    sound = errno_error(-failure, "read map node in block {}", block);
+  else
+    sound = verify_node(*node, place.own, core_.space.total());
+  if (!sound) {
+    const uint64_t first = place.index * kBlockSize;
+    const uint64_t bytes = format::slot_blocks(place.level) * 256 * kBlockSize;
+    error(fmt::format("{}: bytes {}..{}: {}", point.name, first, first + bytes, sound.error().what));
+    co_return std::unique_ptr<format::NodeBlock>();
+  }
+  co_return node;
+}
+
+Task<Status> Checker::visit(const ViewPoint& point, Place place) {
+  if (place.own.is_null() || place.own.block == place.parents.block) co_return Status{};
+  if (must_stop())
+    co_return make_error(Code::kBusy, "the check was stopped: the pool is closing or short of space");
+  if (++visits_ % kVisitsPerTurn == 0) co_await core_.executor.yield();
+  if (!introduce(point.name, place.own, place.index * kBlockSize)) co_return Status{};
+  ++report_.map_blocks;
+  HOZON_CO_TRY(const std::unique_ptr<format::NodeBlock> node, co_await read_node(point, place));
+  if (!node) co_return Status{};
+
+  NodeRef beside;
+  const auto parent = points_.find(point.parent_id);
+  const bool parent_below = parent != points_.end() && place.parents.is_null() &&
+                            place.index == 0 && parent->second.height == place.level - 1;
+  if (!place.parents.is_null()) {
+    const auto loaded = co_await core_.cache.load(Edge{place.parents, {}}, place.level);
+    if (loaded) beside = *loaded;
+  }
+  std::vector<Pointer> introduced;
+  for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
+    const Pointer own = node->pointers[slot];
+    Pointer parents = beside ? beside->pointer(slot) : Pointer{};
+    if (parent_below && slot == 0) parents = parent->second.root;
+    const bool is_new = !own.is_null() && own.block != parents.block;
+    if (place.level == 1) {
+      introduced.push_back(is_new ? own : Pointer{});
+    } else if (is_new) {
+      const uint64_t at = place.index + slot * format::slot_blocks(place.level);
+      HOZON_CO_CHECK(co_await visit(
+          point, Place{own, parents, static_cast<uint8_t>(place.level - 1), at}));
+    }
+  }
+  if (place.level == 1)
+    HOZON_CO_CHECK(co_await visit_leaf(point, place.index, std::move(introduced)));
+  co_return Status{};
+}
+
+Task<Status> Checker::visit_leaf(const ViewPoint& point, uint64_t index,
+                                 std::vector<Pointer> introduced) {
+  for (size_t slot = 0; slot < introduced.size(); ++slot) {
+    if (introduced[slot].is_null()) continue;
+    ++report_.data_blocks;
+    if (!introduce(point.name, introduced[slot], (index + slot) * kBlockSize))
+      introduced[slot] = Pointer{};
+  }
+  if (!verify_data_) co_return Status{};
+  for (size_t slot = 0; slot < introduced.size();) {
+    const uint64_t block = introduced[slot].block;
+    size_t end = slot + 1;
+    while (block != 0 && end < introduced.size() &&
+           introduced[end].block == block + (end - slot))
+      ++end;
+    if (block != 0) {
+      AlignedBuffer buffer((end - slot) * kBlockSize);
+      const int failure = co_await core_.data.read(block * kBlockSize, buffer.span());
+      for (size_t i = slot; i < end; ++i) {
+        const bool good = failure == 0 && crc32c(buffer.span().subspan((i - slot) * kBlockSize,
+                                                                       kBlockSize)) ==
+                                              introduced[i].crc32c;
+        if (!good)
+          error(fmt::format("{}: bytes {}..{} (block {}) are damaged", point.name,
+                            (index + i) * kBlockSize, (index + i + 1) * kBlockSize,
+                            uint64_t{introduced[i].block}));
+      }
+    }
+    slot = end;
+  }
+  co_return Status{};
+}
+
+}  // namespace hozon::store

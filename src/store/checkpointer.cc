@@ -1,0 +1,299 @@
+#include "store/checkpointer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "store/core.h"
+#include "store/flusher.h"
+#include "store/mutants.h"
+
+namespace hozon::store {
+namespace {
+
+// A checkpoint starts when so many nodes wait in memory, or half of the ring is used.
+constexpr uint64_t kNodesInMemoryMax = 4096;
+constexpr uint64_t kWriteBlocksMax = 256;  // of one write of neighbouring blocks
+constexpr uint64_t kWritesInFlight = 16;
+
+}  // namespace
+
+Checkpointer::Checkpointer(PoolCore& core)
+    : core_(core),
+      mutex_(core.executor),
+      wake_(core.executor),
+      alive_(std::make_shared<bool>(true)) {}
+
+void Checkpointer::request() {
+  requested_ = true;
+  wake_.pulse();
+}
+
+bool Checkpointer::is_due() const {
+  const bool dirty = core_.nodes_in_memory > 0 || !core_.catalog.dirty_slots().empty() ||
+                     core_.space.pending() > 0 || core_.journal.used_bytes() > 0;
+  return requested_ || core_.nodes_in_memory >= kNodesInMemoryMax ||
+         core_.journal.used_bytes() > core_.journal.ring_bytes() / 2 ||
+         (core_.parked_writes > 0 && core_.space.pending() > 0) || (idle_due_ && dirty);
+}
+
+Task<void> Checkpointer::tick(std::shared_ptr<bool> alive) {
+  Executor& executor = core_.executor;
+  const uint64_t period = core_.options.checkpoint_idle_ns;
+  while (true) {
+    co_await executor.sleep(period);
+    if (!*alive) co_return;
+    idle_due_ = true;
+    wake_.pulse();
+  }
+}
+
+Task<void> Checkpointer::loop() {
+  spawn(tick(alive_));
+  while (!core_.closing && core_.health) {
+    if (is_due()) {
+      requested_ = false;
+      idle_due_ = false;
+      const Status status = co_await run();
+      if (!status && core_.health && !core_.closing) {
+        log_warning("checkpoint: {}", status.error().what);
+        co_await core_.executor.sleep(100'000'000);
+      }
+    } else {
+      co_await wake_;
+    }
+  }
+  *alive_ = false;
+}
+
+Task<Status> Checkpointer::run(std::function<void()> at_freeze) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  if (!core_.health) co_return core_.health;
+  // Frames with older sequences than the checkpoint covers must be in the kernel or in its image.
+  core_.end_of_turn();
+  Image image;
+  HOZON_CO_CHECK(freeze(image));
+  if (at_freeze) at_freeze();
+  HOZON_CO_CHECK(co_await write_blocks(image));
+  HOZON_CO_CHECK(co_await write_superblocks(image.superblock));
+  completed(image);
+  co_return Status{};
+}
+
+Status Checkpointer::freeze_only() {
+  Image image;
+  return freeze(image);
+}
+
+uint64_t Checkpointer::blocks_needed() const {
+  const uint64_t catalog_blocks =
+      core_.catalog.dirty_slots().size() + core_.catalog_tree.height() + 4;
+  const uint64_t groups = core_.space.live_bits().group_count();
+  return core_.nodes_in_memory + 2 * catalog_blocks + groups + groups / 256 + 4;
+}
+
+uint64_t Checkpointer::take_block() {
+  if (block_supply_.empty()) {
+    // Neighbours, so that the image is written in few writes.
+    const std::optional<Run> run = core_.space.take(64);
+    HOZON_CHECK(run.has_value());  // blocks_needed() was there
+    for (uint64_t i = run->count; i > 0; --i) block_supply_.push_back(run->block + i - 1);
+  }
+  const uint64_t block = block_supply_.back();
+  block_supply_.pop_back();
+  core_.space.make_live({block, 1});
+  return block;
+}
+
+void Checkpointer::drop_block(uint64_t block) {
+  core_.space.retire({block, 1}, 0, frozen_generation_);
+}
+
+Status Checkpointer::freeze(Image& image) {
+  if (core_.space.free() < blocks_needed() + 64)
+    return make_error(Code::kResourceExhausted,
+                      "the pool has {} free blocks, a checkpoint needs {}; delete snapshots or data",
+                      core_.space.free(), blocks_needed() + 64);
+  frozen_generation_ += 1;
+  image.covered_sequence = core_.journal.written_sequence();
+  core_.journal.begin_sync();  // the next frame starts a page, where replay will look for it
+  image.journal_head = core_.journal.head();
+  settle_trees(image);
+  build_catalog(image);
+  build_bitmap(image);
+
+  format::Superblock& next = image.superblock;
+  next = core_.superblock;
+  next.generation = frozen_generation_;
+  next.journal_offset = core_.journal.ring_offset(image.journal_head);
+  next.journal_sequence = image.covered_sequence + 1;
+  next.next_id = core_.catalog.next_id();
+  next.written_ns = core_.executor.wall_ns();
+  next.catalog_root = core_.catalog_tree.root();
+  next.catalog_blocks = core_.catalog_tree.leaf_count();
+  next.catalog_height = core_.catalog_tree.height();
+  next.bitmap_root = core_.bitmap_tree.root();
+  next.bitmap_blocks = core_.bitmap_tree.leaf_count();
+  next.bitmap_height = core_.bitmap_tree.height();
+  format::seal(next);
+  return {};
+}
+
+void Checkpointer::settle_trees(Image& image) {
+  // Only points that were touched since the last checkpoint can have a root in memory.
+  for (const uint64_t slot : core_.catalog.dirty_slots()) {
+    Point* point = core_.catalog.point_in_slot(slot);
+    if (point == nullptr || !point->tree.root.node) continue;
+    const uint32_t flags = point->tree.root.pointer.flags;
+    Pointer pointer = settle(*point->tree.root.node, image);
+    pointer.flags = flags;
+    point->tree.root = Edge{pointer, {}};
+  }
+}
+
+// Children first, since the parent's bytes hold their checksums.
+Pointer Checkpointer::settle(Node& node, Image& image) {
+  if (node.block() != 0) return node.self_pointer();
+  if (node.has_children_in_memory()) {
+    for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
+      const NodeRef& child = node.child(slot);
+      if (!child) continue;
+      Pointer& entry = node.content().pointers[slot];
+      const uint32_t flags = entry.flags;
+      entry = settle(*child, image);
+      entry.flags = flags;
+    }
+  }
+  node.settle(take_block(), crc32c(bytes_of(node.content())));
+  image.nodes.emplace_back(&node);
+  core_.cache.add_unwritten(NodeRef(&node));
+  return node.self_pointer();
+}
+
+void Checkpointer::build_catalog(Image& image) {
+  const std::set<uint64_t> slots = core_.catalog.take_dirty_slots();
+  MetaTree& tree = core_.catalog_tree;
+  const uint64_t blocks =
+      (core_.catalog.slot_count() + format::kRecordsPerBlock - 1) / format::kRecordsPerBlock;
+  if (blocks > tree.leaf_count()) tree.resize(blocks);
+  uint64_t last = ~uint64_t{0};
+  for (const uint64_t slot : slots) {
+    const uint64_t index = slot / format::kRecordsPerBlock;
+    if (index == last) continue;
+    last = index;
+    tree.assign(index, [this] { return take_block(); }, [this](uint64_t b) { drop_block(b); });
+    AlignedBuffer block(kBlockSize);
+    std::memset(block.data(), 0, block.size());
+    for (uint64_t i = 0; i < format::kRecordsPerBlock; ++i) {
+      const uint64_t at = index * format::kRecordsPerBlock + i;
+      if (at >= core_.catalog.slot_count()) break;
+      const format::CatalogRecord record = core_.catalog.record_of(at);
+      std::memcpy(block.data() + i * sizeof(record), &record, sizeof(record));
+    }
+    tree.set_leaf_checksum(index, crc32c(block.span()));
+    const uint64_t number = tree.assigned_block(index);
+    image.blocks.emplace_back(number, std::move(block));
+  }
+  finish_tree(tree, image);
+}
+
+void Checkpointer::build_bitmap(Image& image) {
+  // Giving the bitmap's own blocks away changes the bitmap; repeat until nothing new is touched.
+  MetaTree& tree = core_.bitmap_tree;
+  std::set<uint64_t> assigned;
+  const auto take = [this] { return take_block(); };
+  const auto drop = [this](uint64_t block) { drop_block(block); };
+  while (true) {
+    const std::vector<uint64_t> groups = core_.space.take_dirty_groups();
+    if (groups.empty()) break;
+    for (const uint64_t group : groups) {
+      tree.assign(group, take, drop);
+      assigned.insert(group);
+    }
+  }
+  for (const uint64_t spare : block_supply_) core_.space.give_back({spare, 1});
+  block_supply_.clear();
+  for (const uint64_t group : assigned) {
+    AlignedBuffer block(kBlockSize);
+    core_.space.live_bits().export_group(group, block.span());
+    tree.set_leaf_checksum(group, crc32c(block.span()));
+    const uint64_t number = tree.assigned_block(group);
+    image.blocks.emplace_back(number, std::move(block));
+  }
+  finish_tree(tree, image);
+}
+
+void Checkpointer::finish_tree(MetaTree& tree, Image& image) {
+  tree.finish([&](uint64_t number, const format::NodeBlock& node) {
+    AlignedBuffer block(kBlockSize);
+    std::memcpy(block.data(), &node, kBlockSize);
+    image.blocks.emplace_back(number, std::move(block));
+  });
+}
+
+namespace {
+
+Task<void> write_run(PoolCore& core, uint64_t block, std::vector<const std::byte*> parts,
+                     int& error) {
+  AlignedBuffer staging(parts.size() * kBlockSize);
+  for (size_t i = 0; i < parts.size(); ++i)
+    std::memcpy(staging.data() + i * kBlockSize, parts[i], kBlockSize);
+  const int result = co_await core.data.write(block * kBlockSize, staging.span());
+  if (result != 0) error = result;
+}
+
+}  // namespace
+
+Task<Status> Checkpointer::write_blocks(Image& image) {
+  std::map<uint64_t, const std::byte*> sorted;
+  for (const NodeRef& node : image.nodes)
+    sorted[node->block()] = reinterpret_cast<const std::byte*>(&node->content());
+  for (const auto& [block, bytes] : image.blocks) sorted[block] = bytes.data();
+  int error = 0;
+  Group writes(core_.executor);
+  for (auto at = sorted.begin(); at != sorted.end() && error == 0;) {
+    const uint64_t first = at->first;
+    std::vector<const std::byte*> parts;
+    for (; at != sorted.end() && at->first == first + parts.size() && parts.size() < kWriteBlocksMax;
+         ++at)
+      parts.push_back(at->second);
+    writes.start(write_run(core_, first, std::move(parts), error));
+    if (writes.running() >= kWritesInFlight) co_await writes.wait();
+  }
+  co_await writes.wait();
+  if (error == 0 && !mutant(Mutant::kForgottenCheckpointSync)) error = co_await core_.data.sync();
+  if (error != 0) {
+    core_.fail(errno_to_error(-error, "write a checkpoint to the pool's data"));
+    co_return core_.health;
+  }
+  co_return Status{};
+}
+
+Task<Status> Checkpointer::write_superblocks(const format::Superblock& superblock) {
+  AlignedBuffer block(kBlockSize);
+  std::memcpy(block.data(), &superblock, kBlockSize);
+  const uint64_t slots = mutant(Mutant::kSingleSuperblockSlot) ? 1 : 2;
+  for (uint64_t slot = 0; slot < slots; ++slot) {
+    int error = co_await core_.data.write(slot * kBlockSize, block.span());
+    if (error == 0) error = co_await core_.data.sync();
+    if (error != 0) {
+      core_.fail(errno_to_error(-error, "write the pool's superblock"));
+      co_return core_.health;
+    }
+  }
+  co_return Status{};
+}
+
+void Checkpointer::completed(const Image& image) {
+  core_.superblock = image.superblock;
+  for (const NodeRef& node : image.nodes) core_.cache.written(node->block());
+  core_.journal.advance_tail(image.journal_head);
+  core_.flusher->checkpointed(image.covered_sequence);
+  core_.space.set_durable_generation(image.superblock.generation);
+  core_.release_space();
+  core_.journal_freed.pulse();
+}
+
+}  // namespace hozon::store

@@ -1,0 +1,201 @@
+#include "store/core.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "store/checkpointer.h"
+#include "store/flusher.h"
+#include "store/reclaimer.h"
+
+namespace hozon::store {
+namespace {
+
+constexpr uint64_t kReserveBlocksMin = 64;
+constexpr uint64_t kReserveBlocksMax = 65536;  // 256 MiB
+// Freed runs of at least this many blocks are punched out of the file before reuse.
+constexpr uint64_t kPunchBlocksMin = 256;
+// What a checkpoint may need besides nodes and dirty catalog blocks.
+constexpr uint64_t kCheckpointBlocks = 16;
+
+}  // namespace
+
+PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
+                   const OpenOptions& options_in, const format::Superblock& superblock_in)
+    : executor(executor_in),
+      data(data_in),
+      journal_device(journal_in),
+      options(options_in),
+      superblock(superblock_in),
+      space(superblock_in.total_blocks),
+      journal(executor_in, journal_in, superblock_in.pool_id, superblock_in.journal_bytes),
+      cache(executor_in, data_in, superblock_in.total_blocks, options_in.node_cache_bytes),
+      head_map(cache, *this, &nodes_in_memory),
+      locks(executor_in),
+      flusher(std::make_unique<Flusher>(*this)),
+      checkpointer(std::make_unique<Checkpointer>(*this)),
+      reclaimer(std::make_unique<Reclaimer>(*this)),
+      background(executor_in),
+      space_freed(executor_in),
+      journal_freed(executor_in) {
+  executor.add_turn_hook(this);
+}
+
+PoolCore::~PoolCore() { executor.remove_turn_hook(this); }
+
+Status PoolCore::usable() const {
+  if (!health) return health;
+  if (options.read_only) return make_error(Code::kPermissionDenied, "the pool is open read-only");
+  if (closing) return make_error(Code::kUnavailable, "the pool is being closed");
+  return {};
+}
+
+void PoolCore::fail(const Error& reason) {
+  if (!health) return;
+  health = make_error(Code::kUnavailable,
+                      "the pool accepts no changes since an operation of its storage failed ({}); "
+                      "check the storage, then restart hozon-stored",
+                      reason.what);
+  log_error("pool failed: {}", reason.what);
+  journal.die(health.error());
+  wake_background();
+  space_freed.pulse();
+  journal_freed.pulse();
+  notify();
+}
+
+void PoolCore::wake_background() {
+  checkpointer->wake();
+  reclaimer->wake();
+}
+
+uint64_t PoolCore::next_generation() const { return checkpointer->next_generation(); }
+
+uint64_t PoolCore::reserve_blocks() const {
+  return std::clamp(space.total() / 64, kReserveBlocksMin, kReserveBlocksMax);
+}
+
+uint64_t PoolCore::free_for_guests() const {
+  const uint64_t needed = reserve_blocks() + nodes_in_memory + space.in_flight() +
+                          catalog.dirty_slots().size() + kCheckpointBlocks;
+  return space.free() > needed ? space.free() - needed : 0;
+}
+
+bool PoolCore::has_room_for_nodes() const {
+  return space.free() >
+         nodes_in_memory + catalog.dirty_slots().size() + kCheckpointBlocks + reserve_blocks() / 4;
+}
+
+PoolStats PoolCore::stats() const {
+  PoolStats out;
+  out.pool_id = superblock.pool_id;
+  out.size_bytes = space.total() * kBlockSize;
+  out.live_bytes = space.live() * kBlockSize;
+  out.pending_bytes = space.pending() * kBlockSize;
+  out.in_flight_bytes = space.in_flight() * kBlockSize;
+  out.free_bytes = space.free() * kBlockSize;
+  out.reserve_bytes = reserve_blocks() * kBlockSize;
+  out.volumes = catalog.volumes().size();
+  out.points = catalog.points().size();
+  out.reclaiming = catalog.reclaim_queue().size();
+  out.generation = superblock.generation;
+  out.parked = parked_writes > 0;
+  out.read_only = !health || options.read_only;
+  if (!health) out.failure = health.error().what;
+  return out;
+}
+
+void PoolCore::notify() const {
+  if (listener) listener(stats());
+}
+
+void PoolCore::release_space() {
+  std::vector<Run> freed;
+  space.release(freed);
+  if (freed.empty()) return;
+  for (const Run run : freed) {
+    for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
+    if (run.count >= kPunchBlocksMin && !closing && !replaying && !options.read_only) {
+      space.begin_punch(run);
+      background.start(punch(run));
+    }
+  }
+  space_freed.pulse();
+}
+
+Task<void> PoolCore::punch(Run run) {
+  const int error = co_await data.punch(run.block * kBlockSize, run.count * kBlockSize);
+  if (error != 0 && error != -EOPNOTSUPP)
+    log_warning("cannot give blocks {}..{} back to the filesystem: errno {}", run.block,
+                run.block + run.count, -error);
+  space.end_punch(run);
+  space_freed.pulse();
+}
+
+Task<Status> PoolCore::wait_journal_room(uint64_t bytes) {
+  while (true) {
+    HOZON_CO_CHECK(usable());
+    if (journal.has_room(bytes)) co_return Status{};
+    checkpointer->request();
+    co_await journal_freed;
+  }
+}
+
+Task<Status> PoolCore::commit(BuildRecords build) {
+  // The size of what `build` will make is not known yet; a frame's worth is enough for all.
+  HOZON_CO_CHECK(co_await wait_journal_room(0));
+  HOZON_CO_TRY(const std::vector<format::Record> records, build());
+  std::string bytes;
+  for (const format::Record& record : records) format::encode(record, bytes);
+  if (!journal.has_room(bytes.size()))
+    co_return make_error(Code::kResourceExhausted,
+                         "the operation needs {} bytes of journal, more than is there", bytes.size());
+  const uint64_t sequence = journal.append(bytes, static_cast<uint32_t>(records.size()));
+  set_retire_sequence(sequence);
+  for (const format::Record& record : records) HOZON_CO_CHECK(catalog.apply(record));
+  HOZON_CO_CHECK(co_await journal.wait_written(sequence));
+  HOZON_CO_CHECK(co_await flusher->flush());
+  wake_background();
+  co_return Status{};
+}
+
+void PoolCore::retire_data(uint64_t block) {
+  if (replaying) {
+    space.replay_retire({block, 1});
+    return;
+  }
+  const bool barrier = barrier_generation_ > superblock.generation;
+  space.retire({block, 1}, retire_sequence_, barrier ? barrier_generation_ : 0);
+}
+
+void PoolCore::retire_node(uint64_t block) {
+  if (replaying) {
+    space.replay_retire({block, 1});
+    return;
+  }
+  space.retire({block, 1}, 0, next_generation());
+}
+
+void PoolCore::note_unshared(Point& parent, uint8_t level, uint64_t index, Edge edge) {
+  reclaimer->note_unshared(parent, level, index, std::move(edge));
+}
+
+void PoolCore::end_of_turn() {
+  if (!journal.has_open_records()) return;
+  const Status status = journal.write_out();
+  if (!status && health) fail(status.error());
+}
+
+std::string describe(const Point& point, const Catalog& catalog) {
+  const Volume* volume = catalog.volume_by_id(point.volume_id);
+  const std::string owner = volume != nullptr ? fmt::format("volume '{}'", volume->name)
+                                              : fmt::format("deleted volume {}", point.volume_id);
+  switch (point.kind) {
+    case PointKind::kHead: return owner;
+    case PointKind::kSnapshot: return fmt::format("{} point '{}'", owner, point.name);
+    case PointKind::kFork: return fmt::format("{} fork {}", owner, point.id);
+    case PointKind::kReclaiming: return fmt::format("{} deleted point {}", owner, point.id);
+  }
+  return owner;
+}
+
+}  // namespace hozon::store

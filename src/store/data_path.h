@@ -1,0 +1,59 @@
+// src/store/data_path.h
+// Guest I/O: reads, writes, discards and questions about what is mapped.
+//
+// A write: lock its blocks, complete partial ones, take space, write the data, then in one go for
+// each leaf: journal record, map, ownership. It is answered when the record is in the kernel.
+// Threading: the pool's thread.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "store/core.h"
+
+namespace hozon::store {
+
+class DataPath {
+ public:
+  explicit DataPath(PoolCore& core) : core_(core) {}
+
+  Task<Status> read(Target target, uint64_t offset, std::span<std::byte> into);
+  Task<Status> write(Target target, uint64_t offset, std::span<const std::byte> from, bool fua);
+  // `zero_edges`: partial blocks at the ends are zeroed too (write_zeroes); otherwise they are left.
+  Task<Status> unmap(Target target, uint64_t offset, uint64_t length, bool zero_edges, bool fua);
+  Task<Result<std::vector<Extent>>> status(Target target, std::optional<Target> base,
+                                           uint64_t offset, uint64_t length, uint32_t extents_max);
+  Task<Result<uint64_t>> mapped_bytes(Target target);
+  // The first mapped byte at or after `offset`, or `size` when there is none.
+  Task<Result<uint64_t>> first_mapped(const Tree& tree, uint64_t offset, uint64_t size);
+  Task<Status> read_tree(const Tree& tree, uint64_t offset, std::span<std::byte> into);
+
+ private:
+  struct Piece {
+    uint64_t block;
+    std::vector<uint32_t> crcs;
+  };
+  Result<const Point*> find(Target target, uint64_t offset, uint64_t length) const;
+  Result<Point*> writable(Target target, uint64_t offset, uint64_t length) const;
+  Task<Status> read_run(uint64_t volume_index, uint64_t block, std::vector<uint32_t> crcs,
+                        uint64_t skip, std::span<std::byte> into);
+  Task<Result<Run>> take_space(uint64_t count_max);
+  Task<Status> wait_for_space();
+  Task<Status> complete_blocks(Target target, uint64_t offset, std::span<const std::byte> from,
+                               AlignedBuffer& blocks);
+  Task<Result<std::vector<Run>>> store_data(std::span<const std::byte> blocks);
+  Task<Result<uint64_t>> map_run(Target target, uint64_t index, Run run,
+                                 std::span<const uint32_t> crcs);
+  Task<Result<uint64_t>> map_piece(Target target, uint64_t index, uint64_t block,
+                                   std::span<const uint32_t> crcs);
+  Task<Result<uint64_t>> unmap_blocks(Target target, uint64_t first, uint64_t end);
+  Task<Status> zero_part(Target target, uint64_t offset, uint64_t length);
+  Task<Status> finish(uint64_t sequence, bool fua);
+
+  PoolCore& core_;
+};
+
+}  // namespace hozon::store

@@ -1,0 +1,72 @@
+#include "store/flusher.h"
+
+#include <algorithm>
+
+#include "store/core.h"
+#include "store/mutants.h"
+
+namespace hozon::store {
+namespace {
+
+Task<void> sync_device(Device& device, int& error) { error = co_await device.sync(); }
+
+}  // namespace
+
+Flusher::Flusher(PoolCore& core) : core_(core), done_(core.executor) {}
+
+Task<Status> Flusher::flush() {
+  const uint64_t target = core_.journal.written_sequence();
+  while (core_.health && durable_sequence_ < target) {
+    if (running_)
+      co_await done_;
+    else
+      co_await run();
+  }
+  if (!core_.health) co_return core_.health;
+  co_return Status{};
+}
+
+Task<void> Flusher::run() {
+  running_ = true;
+  const uint64_t covered = core_.journal.written_sequence();
+  const uint64_t covered_mark = core_.journal.written_mark();
+  core_.journal.begin_sync();
+  int data_error = 0;
+  int journal_error = 0;
+  Group both(core_.executor);
+  if (!mutant(Mutant::kForgottenDataSync)) both.start(sync_device(core_.data, data_error));
+  if (!mutant(Mutant::kForgottenJournalSync))
+    both.start(sync_device(core_.journal_device, journal_error));
+  co_await both.wait();
+  running_ = false;
+  if (data_error != 0 || journal_error != 0) {
+    const bool is_data = data_error != 0;
+    core_.fail(errno_to_error(-(is_data ? data_error : journal_error),
+                              is_data ? "sync the pool's data" : "sync the pool's journal"));
+  } else {
+    durable_sequence_ = std::max(durable_sequence_, covered);
+    core_.journal.set_mark(covered);
+    core_.space.set_durable_mark(mutant(Mutant::kReuseBeforeMark) ? covered : covered_mark);
+    core_.release_space();
+  }
+  done_.pulse();
+}
+
+Task<Status> Flusher::flush_mark() {
+  HOZON_CO_CHECK(co_await flush());
+  if (core_.journal.written_mark() < core_.journal.mark()) {
+    HOZON_CO_CHECK(co_await core_.wait_journal_room(0));
+    core_.journal.append_empty();
+    const uint64_t sequence = core_.journal.open_sequence();
+    HOZON_CO_CHECK(co_await core_.journal.wait_written(sequence));
+  }
+  co_return co_await flush();
+}
+
+void Flusher::checkpointed(uint64_t sequence) {
+  durable_sequence_ = std::max(durable_sequence_, sequence);
+  core_.journal.set_mark(sequence);
+  core_.space.set_durable_mark(sequence);
+}
+
+}  // namespace hozon::store

@@ -1,0 +1,171 @@
+#include "store/journal.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/units.h"
+#include "store/mutants.h"
+
+namespace hozon::store {
+namespace {
+
+constexpr uint64_t kPage = format::kBlockSize;
+constexpr uint64_t kHeader = sizeof(format::FrameHeader);
+
+}  // namespace
+
+Journal::Journal(Executor& executor, Device& device, const format::PoolId& pool_id,
+                 uint64_t ring_bytes)
+    : executor_(executor),
+      device_(device),
+      pool_id_(pool_id),
+      ring_bytes_(ring_bytes),
+      written_(executor) {}
+
+void Journal::start(uint64_t epoch, uint64_t offset, uint64_t sequence) {
+  epoch_ = epoch;
+  head_ = tail_ = offset;
+  next_sequence_ = sequence;
+  written_sequence_ = sequence - 1;
+}
+
+uint64_t Journal::frame_bytes_max() const {
+  return std::min<uint64_t>(format::kFrameBytesMax, ring_bytes_ / 8);
+}
+
+bool Journal::has_room(uint64_t bytes) const {
+  uint64_t waiting = 0;
+  for (const OpenFrame& frame : open_) waiting += frame.bytes.size();
+  // Worst case: each frame starts a page, and one of them leaves the end of the ring unused.
+  const uint64_t overhead = (open_.size() + 2) * (kPage + kHeader) + frame_bytes_max();
+  return head_ + waiting + bytes + overhead <= tail_ + ring_bytes_;
+}
+
+Journal::OpenFrame& Journal::frame_for(uint64_t bytes) {
+  if (open_.empty() || open_.back().bytes.size() + bytes > frame_bytes_max()) {
+    if (!open_.empty()) ++next_sequence_;
+    open_.push_back({next_sequence_, 0, {}});
+    format::reserve_frame(open_.back().bytes);
+  }
+  return open_.back();
+}
+
+uint64_t Journal::append(std::string_view records, uint32_t count) {
+  OpenFrame& frame = frame_for(records.size());
+  frame.bytes += records;
+  frame.records += count;
+  return frame.sequence;
+}
+
+void Journal::append_empty() { frame_for(0); }
+
+Status Journal::write_out() {
+  if (!state_) return state_;
+  if (open_.empty()) return {};
+  for (OpenFrame& frame : open_) {
+    const Status status = write_frame(frame);
+    if (!status) {
+      die(status.error());
+      return state_;
+    }
+    written_sequence_ = frame.sequence;
+    written_mark_ = mark_;
+  }
+  next_sequence_ = written_sequence_ + 1;
+  open_.clear();
+  written_.pulse();
+  return {};
+}
+
+Status Journal::write_frame(OpenFrame& frame) {
+  const uint64_t size = frame.bytes.size();
+  if (ring_offset(head_) + size > ring_bytes_) head_ = round_up(head_, ring_bytes_);
+  HOZON_CHECK(head_ + size <= tail_ + ring_bytes_);  // keeps J2
+  format::FrameHeader header{};
+  header.record_count = frame.records;
+  header.epoch = epoch_;
+  header.sequence = frame.sequence;
+  header.mark = mark_;
+  std::memcpy(header.pool_tag.data(), pool_id_.data(), header.pool_tag.size());
+  format::seal_frame(frame.bytes, header);
+  const int error = device_.write_now(format::kJournalHeaderBytes + ring_offset(head_),
+                                      std::as_bytes(std::span(frame.bytes.data(), size)));
+  if (error != 0) return errno_error(-error, "write the pool's journal");
+  head_ += size;
+  return {};
+}
+
+Task<Status> Journal::wait_written(uint64_t sequence) {
+  while (state_ && written_sequence_ < sequence) co_await written_;
+  co_return state_;
+}
+
+void Journal::begin_sync() { head_ = round_up(head_, kPage); }
+
+void Journal::die(const Error& reason) {
+  if (state_) state_ = std::unexpected(reason);
+  written_.pulse();
+}
+
+namespace {
+
+// Frames of one whole ring that is in memory.
+class Scanner {
+ public:
+  Scanner(std::span<const std::byte> ring, const format::PoolId& pool_id, uint64_t epoch)
+      : ring_(ring), pool_id_(pool_id), epoch_(epoch) {}
+
+  bool accept(uint64_t offset, uint64_t sequence, Journal::FoundFrame& found) const {
+    if (offset >= ring_.size()) return false;
+    auto header = format::decode_frame(ring_.subspan(offset));
+    if (!header || header->sequence != sequence) return false;
+    if (header->epoch != epoch_ && !mutant(Mutant::kStaleEpoch)) return false;
+    if (std::memcmp(header->pool_tag.data(), pool_id_.data(), header->pool_tag.size()) != 0)
+      return false;
+    auto records = format::decode_records(ring_.subspan(offset, header->length));
+    if (!records) return false;
+    found.header = *header;
+    found.records = std::move(*records);
+    return true;
+  }
+
+ private:
+  std::span<const std::byte> ring_;
+  const format::PoolId& pool_id_;
+  uint64_t epoch_;
+};
+
+}  // namespace
+
+Task<Result<Journal::Scan>> Journal::scan(Device& device, const format::PoolId& pool_id,
+                                          uint64_t ring_bytes, uint64_t epoch, uint64_t offset,
+                                          uint64_t sequence) {
+  AlignedBuffer ring(ring_bytes);
+  const int error = co_await device.read(format::kJournalHeaderBytes, ring.span());
+  if (error != 0) co_return errno_error(-error, "read the pool's journal");
+  const Scanner scanner(ring.span(), pool_id, epoch);
+  Scan scan;
+  scan.end_offset = offset;
+  scan.next_sequence = sequence;
+  while (true) {
+    FoundFrame found;
+    uint64_t at = scan.end_offset;
+    bool accepted = scanner.accept(at, scan.next_sequence, found);
+    if (!accepted) {
+      at = round_up(scan.end_offset, kPage);
+      accepted = scanner.accept(at, scan.next_sequence, found);
+    }
+    if (!accepted) {
+      at = 0;
+      accepted = scanner.accept(at, scan.next_sequence, found);
+    }
+    if (!accepted) break;
+    scan.end_offset = at + found.header.length;
+    ++scan.next_sequence;
+    scan.frames.push_back(std::move(found));
+  }
+  co_return scan;
+}
+
+}  // namespace hozon::store

@@ -1,0 +1,73 @@
+#include "store/node.h"
+
+#include "base/result.h"
+
+namespace hozon::store {
+
+Node::Node(uint8_t level, uint64_t made_by, uint64_t* in_memory)
+    : level_(level),
+      made_by_(made_by),
+      in_memory_(in_memory),
+      content_(std::make_unique<format::NodeBlock>()) {
+  if (in_memory_ != nullptr) ++*in_memory_;
+}
+
+Node::~Node() {
+  if (in_memory_ != nullptr) --*in_memory_;
+}
+
+NodeRef Node::copy(uint64_t made_by, bool keep_owned, uint64_t* in_memory) const {
+  NodeRef made(new Node(level_, made_by, in_memory));
+  *made->content_ = *content_;
+  if (!keep_owned)
+    for (Pointer& pointer : made->content_->pointers) pointer.flags = 0;
+  if (children_) made->children_ = std::make_unique<std::array<NodeRef, 256>>(*children_);
+  made->used_ = used_;
+  return made;
+}
+
+Edge Node::edge(uint32_t slot) const {
+  Edge found{content_->pointers[slot], {}};
+  if (children_) found.node = (*children_)[slot];
+  return found;
+}
+
+void Node::set_edge(uint32_t slot, Edge edge) {
+  HOZON_CHECK(block_ == 0);  // keeps N1
+  const bool was_null = is_null(slot);
+  const bool now_null = edge.is_null();
+  if (edge.node) {
+    HOZON_CHECK(level_ > 1);
+    if (!children_) children_ = std::make_unique<std::array<NodeRef, 256>>();
+    edge.pointer.block = 0;
+    edge.pointer.crc32c = 0;
+  }
+  if (now_null) edge.pointer = Pointer{};
+  content_->pointers[slot] = edge.pointer;
+  if (children_) (*children_)[slot] = std::move(edge.node);
+  if (was_null && !now_null) ++used_;
+  if (!was_null && now_null) --used_;
+}
+
+Pointer Node::self_pointer() const {
+  HOZON_CHECK(block_ != 0);
+  return {block_, crc32c_, 0};
+}
+
+void Node::settle(uint64_t block, uint32_t crc32c) {
+  HOZON_CHECK(block_ == 0);
+  block_ = block;
+  crc32c_ = crc32c;
+  children_.reset();
+  if (in_memory_ != nullptr) --*in_memory_;
+  in_memory_ = nullptr;
+}
+
+void Node::loaded_from(const Pointer& pointer) {
+  block_ = pointer.block;
+  crc32c_ = pointer.crc32c;
+  used_ = 0;
+  for (const Pointer& entry : content_->pointers) used_ += entry.is_null() ? 0 : 1;
+}
+
+}  // namespace hozon::store

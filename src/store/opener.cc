@@ -1,0 +1,308 @@
+#include "store/opener.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "store/checkpointer.h"
+#include "store/flusher.h"
+#include "store/mutants.h"
+
+namespace hozon::store {
+namespace {
+
+constexpr uint64_t kVerifyInFlight = 32;
+
+Task<int> write_and_sync(Device& device, uint64_t offset, std::span<const std::byte> bytes) {
+  int error = co_await device.write(offset, bytes);
+  if (error == 0) error = co_await device.sync();
+  co_return error;
+}
+
+}  // namespace
+
+Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
+  const uint64_t total_blocks = data.size_bytes() / kBlockSize;
+  if (total_blocks < format::kTotalBlocksMin)
+    co_return make_error(Code::kInvalidArgument, "a pool needs at least {} bytes, {} were given",
+                         format::kTotalBlocksMin * kBlockSize, data.size_bytes());
+  if (journal.size_bytes() < format::kJournalHeaderBytes + format::kRingBytesMin)
+    co_return make_error(Code::kInvalidArgument, "a pool's journal needs at least {} bytes",
+                         format::kJournalHeaderBytes + format::kRingBytesMin);
+  const uint64_t ring_bytes =
+      (journal.size_bytes() - format::kJournalHeaderBytes) / kBlockSize * kBlockSize;
+
+  AlignedBuffer block(kBlockSize);
+  format::JournalHeader header{};
+  header.pool_id = options.pool_id;
+  header.ring_bytes = ring_bytes;
+  format::seal(header);
+  std::memcpy(block.data(), &header, kBlockSize);
+  int error = co_await write_and_sync(journal, 0, block.span());
+  if (error != 0) co_return errno_error(-error, "write the header of the pool's journal");
+
+  format::Superblock first{};
+  first.pool_id = options.pool_id;
+  first.generation = 1;
+  first.epoch = 1;
+  first.total_blocks = total_blocks;
+  first.journal_bytes = ring_bytes;
+  first.journal_sequence = 1;
+  first.next_id = 1;
+  first.bitmap_blocks = (total_blocks + format::kBitsPerBlock - 1) / format::kBitsPerBlock;
+  first.bitmap_height = format::height_for(first.bitmap_blocks);
+  format::seal(first);
+  std::memcpy(block.data(), &first, kBlockSize);
+  for (uint64_t slot = 0; slot < 2 && error == 0; ++slot)
+    error = co_await write_and_sync(data, slot * kBlockSize, block.span());
+  if (error != 0) co_return errno_error(-error, "write the pool's superblock");
+  co_return Status{};
+}
+
+Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
+  if (data.size_bytes() < 2 * kBlockSize)
+    co_return make_error(Code::kCorruption, "the pool's data is cut to {} bytes",
+                         data.size_bytes());
+  SuperblockSlots slots;
+  AlignedBuffer block(kBlockSize);
+  bool found = false;
+  Error last;
+  for (uint64_t slot = 0; slot < 2; ++slot) {
+    const int error = co_await data.read(slot * kBlockSize, block.span());
+    if (error != 0) {
+      last = errno_to_error(-error, fmt::format("read superblock slot {}", slot));
+      slots.problems.push_back(last.what);
+      continue;
+    }
+    const auto decoded = format::decode_superblock(block.span());
+    if (!decoded) {
+      // A version that we do not know explains more than damage in the other slot.
+      if (last.code != Code::kUnimplemented) last = decoded.error();
+      slots.problems.push_back(fmt::format("slot {}: {}", slot, decoded.error().what));
+    } else if (!found || decoded->generation > slots.best.generation) {
+      slots.best = *decoded;
+      found = true;
+    }
+  }
+  if (!found) co_return std::unexpected(last);
+  if (slots.best.total_blocks * kBlockSize > data.size_bytes())
+    co_return make_error(Code::kCorruption,
+                         "the pool's data is cut: its superblock says {} bytes, there are {}",
+                         slots.best.total_blocks * kBlockSize, data.size_bytes());
+  co_return slots;
+}
+
+namespace {
+
+Task<Status> check_journal_header(Device& journal, const format::Superblock& superblock) {
+  AlignedBuffer block(kBlockSize);
+  if (journal.size_bytes() < format::kJournalHeaderBytes + superblock.journal_bytes)
+    co_return make_error(Code::kCorruption, "the pool's journal is cut to {} bytes",
+                         journal.size_bytes());
+  const int error = co_await journal.read(0, block.span());
+  if (error != 0) co_return errno_error(-error, "read the header of the pool's journal");
+  HOZON_CO_TRY(const format::JournalHeader header, format::decode_journal_header(block.span()));
+  if (header.pool_id != superblock.pool_id || header.ring_bytes != superblock.journal_bytes)
+    co_return make_error(Code::kCorruption,
+                         "the journal belongs to another pool than the data; put the two files "
+                         "that were made together into one directory");
+  co_return Status{};
+}
+
+Task<Status> read_leaf(Device& data, Pointer pointer, std::string what, std::span<std::byte> into) {
+  const uint64_t block = pointer.block;
+  const int error = co_await data.read(block * kBlockSize, into);
+  if (error != 0) co_return errno_error(-error, "read the pool's {} (block {})", what, block);
+  if (crc32c(into) != pointer.crc32c)
+    co_return make_error(Code::kCorruption, "the pool's {} in block {} is damaged (checksum differs)",
+                         what, block);
+  co_return Status{};
+}
+
+Task<Status> load_bitmap(PoolCore& core) {
+  const format::Superblock& sb = core.superblock;
+  HOZON_CO_TRY(core.bitmap_tree, co_await MetaTree::load(core.data, sb.bitmap_root,
+                                                         sb.bitmap_blocks, sb.total_blocks, "bitmap"));
+  AlignedBuffer block(kBlockSize);
+  for (uint64_t group = 0; group < core.bitmap_tree.leaf_count(); ++group) {
+    const Pointer pointer = core.bitmap_tree.leaf(group);
+    if (pointer.is_null()) continue;
+    HOZON_CO_CHECK(co_await read_leaf(core.data, pointer, "bitmap", block.span()));
+    if (!core.space.import_group(group, block.span()))
+      co_return make_error(Code::kCorruption, "the pool's bitmap marks blocks past its end");
+  }
+  co_return Status{};
+}
+
+Task<Status> load_catalog(PoolCore& core) {
+  const format::Superblock& sb = core.superblock;
+  HOZON_CO_TRY(core.catalog_tree,
+               co_await MetaTree::load(core.data, sb.catalog_root, sb.catalog_blocks,
+                                       sb.total_blocks, "catalog"));
+  AlignedBuffer block(kBlockSize);
+  for (uint64_t index = 0; index < core.catalog_tree.leaf_count(); ++index) {
+    const Pointer pointer = core.catalog_tree.leaf(index);
+    std::memset(block.data(), 0, kBlockSize);
+    if (!pointer.is_null())
+      HOZON_CO_CHECK(co_await read_leaf(core.data, pointer, "catalog", block.span()));
+    for (uint64_t i = 0; i < format::kRecordsPerBlock; ++i) {
+      format::CatalogRecord record;
+      std::memcpy(&record, block.data() + i * sizeof(record), sizeof(record));
+      HOZON_CO_CHECK(format::validate(record, sb.total_blocks));
+      HOZON_CO_CHECK(core.catalog.add_record(index * format::kRecordsPerBlock + i, record));
+    }
+  }
+  HOZON_CO_CHECK(core.catalog.link_up());
+  if (core.catalog.next_id() > sb.next_id)
+    co_return make_error(Code::kCorruption, "the catalog holds an id that was never given out");
+  core.catalog.set_next_id(sb.next_id);
+  co_return Status{};
+}
+
+// --- replay ---
+
+Status validate_map(const PoolCore& core, const format::MapRecord& record) {
+  const uint64_t count = record.crcs.size();
+  const bool sound = count >= 1 && (record.first_index & 255) + count <= 256 &&
+                     record.first_index < (kVolumeBytesMax / kBlockSize) &&
+                     record.block >= format::kFirstUsableBlock &&
+                     record.block <= core.space.total() && count <= core.space.total() &&
+                     record.block + count <= core.space.total();
+  if (!sound) return make_error(Code::kCorruption, "a journal record maps impossible blocks");
+  return {};
+}
+
+struct Verdict {
+  size_t first_bad = ~size_t{0};  // index of a frame
+  Status status;
+};
+
+Task<void> verify_data(PoolCore& core, size_t frame, const format::MapRecord& record,
+                       Verdict& verdict) {
+  AlignedBuffer buffer(record.crcs.size() * kBlockSize);
+  const int error = co_await core.data.read(record.block * kBlockSize, buffer.span());
+  if (error != 0) {
+    verdict.status = errno_error(-error, "read block {} to replay the journal", record.block);
+    co_return;
+  }
+  for (size_t i = 0; i < record.crcs.size(); ++i)
+    if (crc32c(buffer.span().subspan(i * kBlockSize, kBlockSize)) != record.crcs[i])
+      verdict.first_bad = std::min(verdict.first_bad, frame);
+}
+
+// Cuts the frames at the first one whose data is not there.
+Task<Status> drop_unwritten(PoolCore& core, std::vector<Journal::FoundFrame>& frames) {
+  if (mutant(Mutant::kSkippedReplayCheck)) co_return Status{};
+  uint64_t mark = 0;
+  for (const auto& frame : frames) mark = std::max<uint64_t>(mark, frame.header.mark);
+  Verdict verdict;
+  Group reads(core.executor);
+  for (size_t i = 0; i < frames.size() && i < verdict.first_bad; ++i) {
+    if (frames[i].header.sequence <= mark) continue;
+    for (const format::Record& record : frames[i].records) {
+      const auto* map = std::get_if<format::MapRecord>(&record);
+      if (map == nullptr) continue;
+      reads.start(verify_data(core, i, *map, verdict));
+      if (reads.running() >= kVerifyInFlight) co_await reads.wait();
+    }
+  }
+  co_await reads.wait();
+  HOZON_CO_CHECK(verdict.status);
+  if (verdict.first_bad < frames.size()) {
+    log_info("replay: {} journal frames after the last durable write are incomplete and dropped",
+             frames.size() - verdict.first_bad);
+    frames.resize(verdict.first_bad);
+  }
+  co_return Status{};
+}
+
+Task<Status> replay_map(PoolCore& core, const format::MapRecord& record) {
+  const auto head_of = [&] {
+    Point* head = core.catalog.point_by_id(record.head_id);
+    return head != nullptr && head->kind == PointKind::kHead ? head : nullptr;
+  };
+  Point* head = head_of();
+  bool fits = head != nullptr;
+  for (uint64_t i = 0; fits && i < record.crcs.size(); ++i)
+    fits = !core.space.is_live(record.block + i);
+  if (!fits)
+    co_return make_error(Code::kCorruption, "a journal record maps block {}, which is in use, or "
+                         "for a volume that is not there", record.block);
+  core.head_map.grow(*head, record.first_index);
+  HeadMap::LeafPath path;
+  const auto count = static_cast<uint32_t>(record.crcs.size());
+  while (auto missing = core.head_map.collect(*head, record.first_index, count, path)) {
+    const auto loaded = co_await core.cache.load(missing->edge, missing->level);
+    if (!loaded) co_return std::unexpected(loaded.error());
+  }
+  core.space.replay_live({record.block, count});
+  core.head_map.map(*head, path, record.first_index, record.block, record.crcs);
+  core.catalog.touch(*head);
+  co_return Status{};
+}
+
+Task<Status> replay_unmap(PoolCore& core, const format::UnmapRecord& record) {
+  Point* head = core.catalog.point_by_id(record.head_id);
+  if (head == nullptr || head->kind != PointKind::kHead || record.count < 1 ||
+      record.count > 256 || (record.first_index & 255) + record.count > 256)
+    co_return make_error(Code::kCorruption, "a journal record unmaps impossible blocks");
+  HeadMap::LeafPath path;
+  const auto count = static_cast<uint32_t>(record.count);
+  while (auto missing = core.head_map.collect(*head, record.first_index, count, path)) {
+    const auto loaded = co_await core.cache.load(missing->edge, missing->level);
+    if (!loaded) co_return std::unexpected(loaded.error());
+  }
+  core.head_map.unmap(*head, path, record.first_index, count);
+  core.catalog.touch(*head);
+  co_return Status{};
+}
+
+Task<Status> replay_record(PoolCore& core, const format::Record& record) {
+  if (const auto* map = std::get_if<format::MapRecord>(&record))
+    co_return co_await replay_map(core, *map);
+  if (const auto* unmap = std::get_if<format::UnmapRecord>(&record))
+    co_return co_await replay_unmap(core, *unmap);
+  co_return core.catalog.apply(record);
+}
+
+Task<Status> replay(PoolCore& core) {
+  const format::Superblock& sb = core.superblock;
+  HOZON_CO_TRY(Journal::Scan scan,
+               co_await Journal::scan(core.journal_device, sb.pool_id, sb.journal_bytes, sb.epoch,
+                                      sb.journal_offset, sb.journal_sequence));
+  for (const auto& frame : scan.frames)
+    for (const format::Record& record : frame.records)
+      if (const auto* map = std::get_if<format::MapRecord>(&record))
+        HOZON_CO_CHECK(validate_map(core, *map));
+  HOZON_CO_CHECK(co_await drop_unwritten(core, scan.frames));
+  core.replaying = true;
+  for (const auto& frame : scan.frames)
+    for (const format::Record& record : frame.records)
+      HOZON_CO_CHECK(co_await replay_record(core, record));
+  core.replaying = false;
+  core.checkpointer->set_frozen_generation(sb.generation);
+  core.space.end_replay(sb.generation + 1);
+  const uint64_t offset = (scan.end_offset + kBlockSize - 1) / kBlockSize * kBlockSize;
+  core.journal.start(sb.epoch + 1, offset % sb.journal_bytes, scan.next_sequence);
+  core.superblock.epoch = sb.epoch + 1;
+  core.flusher->checkpointed(0);
+  co_return Status{};
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& data, Device& journal,
+                                                  OpenOptions options) {
+  HOZON_CO_TRY(const SuperblockSlots slots, co_await read_superblocks(data));
+  for (const std::string& problem : slots.problems)
+    log_warning("pool superblock {}; the other slot is used", problem);
+  HOZON_CO_CHECK(co_await check_journal_header(journal, slots.best));
+  auto core = std::make_unique<PoolCore>(executor, data, journal, options, slots.best);
+  HOZON_CO_CHECK(co_await load_bitmap(*core));
+  HOZON_CO_CHECK(co_await load_catalog(*core));
+  HOZON_CO_CHECK(co_await replay(*core));
+  co_return core;
+}
+
+}  // namespace hozon::store

@@ -1,0 +1,30 @@
+// src/store/opener.h
+// Formatting a pool, and bringing one from its files to a PoolCore that has replayed its journal.
+// docs/format.md, "Replay". Nothing is written before everything was read and found possible.
+// Threading: the pool's thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "base/task.h"
+#include "store/core.h"
+
+namespace hozon::store {
+
+Task<Status> format_pool(Device& data, Device& journal, CreateOptions options);
+
+// What the two superblock slots say.
+struct SuperblockSlots {
+  format::Superblock best{};
+  std::vector<std::string> problems;  // of a slot that is not usable, or older
+};
+// kCorruption, kUnimplemented: neither slot is usable, and why.
+Task<Result<SuperblockSlots>> read_superblocks(Device& data);
+
+// The core of the pool, replayed; not yet checkpointed, no background work.
+Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& data, Device& journal,
+                                                  OpenOptions options);
+
+}  // namespace hozon::store

@@ -1,0 +1,171 @@
+#include "store/space.h"
+
+#include <algorithm>
+
+#include "base/result.h"
+#include "store/mutants.h"
+
+namespace hozon::store {
+namespace {
+constexpr uint64_t kGroupBits = format::kBitsPerBlock;
+}
+
+Space::Space(uint64_t total_blocks) : taken_(total_blocks), live_(total_blocks) {
+  taken_.set_run({0, format::kFirstUsableBlock});
+  live_.set_run({0, format::kFirstUsableBlock});  // keeps S3
+}
+
+void Space::touch(Run run) {
+  for (uint64_t group = run.block / kGroupBits; group <= (run.block + run.count - 1) / kGroupBits;
+       ++group)
+    dirty_groups_.insert(group);
+}
+
+std::optional<Run> Space::take(uint64_t count_max) {
+  const std::optional<Run> found = taken_.find_free(cursor_, count_max);
+  if (!found) return std::nullopt;
+  taken_.set_run(*found);
+  in_flight_ += found->count;
+  cursor_ = found->block + found->count;
+  return found;
+}
+
+void Space::make_live(Run run) {
+  live_.set_run(run);
+  in_flight_ -= run.count;
+  touch(run);
+}
+
+void Space::give_back(Run run) {
+  taken_.clear_run(run);
+  in_flight_ -= run.count;
+}
+
+void Space::retire(Run run, uint64_t sequence, uint64_t generation) {
+  live_.clear_run(run);
+  touch(run);
+  if (mutant(Mutant::kEarlyReuse)) {
+    taken_.clear_run(run);
+    return;
+  }
+  pending_ += run.count;
+  auto& queue = sequence != 0 ? by_sequence_ : by_generation_;
+  if (!queue.empty()) {
+    Pending& last = queue.back();
+    if (last.sequence == sequence && last.generation == generation &&
+        last.reader == next_ticket_ && last.run.block + last.run.count == run.block) {
+      last.run.count += run.count;
+      return;
+    }
+  }
+  queue.push_back({run, sequence, generation, next_ticket_});
+}
+
+uint64_t Space::reader_began() {
+  ended_.push_back(false);
+  return next_ticket_++;
+}
+
+void Space::reader_ended(uint64_t ticket) {
+  ended_[ticket - oldest_ticket_] = true;
+  while (!ended_.empty() && ended_.front()) {
+    ended_.pop_front();
+    ++oldest_ticket_;
+  }
+}
+
+void Space::set_durable_mark(uint64_t sequence) {
+  durable_mark_ = std::max(durable_mark_, sequence);
+}
+
+void Space::set_durable_generation(uint64_t generation) {
+  durable_generation_ = std::max(durable_generation_, generation);
+}
+
+bool Space::is_releasable(const Pending& entry) const {
+  return entry.sequence <= durable_mark_ && entry.generation <= durable_generation_ &&
+         (entry.reader <= oldest_ticket_ || mutant(Mutant::kIgnoredReaders));
+}
+
+void Space::release_from(std::deque<Pending>& queue, std::vector<Run>& freed) {
+  while (!queue.empty() && is_releasable(queue.front())) {
+    const Run run = queue.front().run;
+    queue.pop_front();
+    taken_.clear_run(run);
+    pending_ -= run.count;
+    freed.push_back(run);
+  }
+}
+
+void Space::release(std::vector<Run>& freed) {
+  release_from(by_sequence_, freed);
+  release_from(by_generation_, freed);
+}
+
+void Space::begin_punch(Run run) {
+  taken_.set_run(run);
+  pending_ += run.count;
+}
+
+void Space::end_punch(Run run) {
+  taken_.clear_run(run);
+  pending_ -= run.count;
+}
+
+void Space::replay_live(Run run) {
+  for (uint64_t block = run.block; block < run.block + run.count; ++block) {
+    taken_.set(block);
+    HOZON_CHECK(live_.set(block));  // the caller has refused records that map live blocks
+  }
+  touch(run);
+}
+
+void Space::replay_retire(Run run) {
+  live_.clear_run(run);
+  touch(run);
+}
+
+void Space::end_replay(uint64_t generation) {
+  // Everything that replay touched stays out of reach until the checkpoint that makes replay
+  // unnecessary is durable: recovery itself may be cut short and must then find the same blocks.
+  const auto& taken = taken_.words();
+  const auto& live = live_.words();
+  for (uint64_t i = 0; i < taken.size(); ++i) {
+    uint64_t rest = taken[i] & ~live[i];
+    for (uint64_t bit = 0; rest != 0; ++bit, rest >>= 1) {
+      if ((rest & 1) == 0) continue;
+      ++pending_;
+      const uint64_t block = i * 64 + bit;
+      if (!by_generation_.empty() &&
+          by_generation_.back().run.block + by_generation_.back().run.count == block)
+        ++by_generation_.back().run.count;
+      else
+        by_generation_.push_back({{block, 1}, 0, generation, next_ticket_});
+    }
+  }
+}
+
+std::vector<uint64_t> Space::take_dirty_groups() {
+  std::vector<uint64_t> groups(dirty_groups_.begin(), dirty_groups_.end());
+  dirty_groups_.clear();
+  return groups;
+}
+
+bool Space::import_group(uint64_t group, std::span<const std::byte> bytes) {
+  if (group == 0) {
+    // S3: the two superblock bits were set by the constructor; the disk says the same or nothing.
+    std::vector<std::byte> merged(bytes.begin(), bytes.end());
+    merged[0] &= ~std::byte{3};
+    const std::array<Bitmap*, 2> maps = {&taken_, &live_};
+    for (Bitmap* map : maps) map->clear_run({0, format::kFirstUsableBlock});
+    bool sound = true;
+    for (Bitmap* map : maps) {
+      sound = map->import_group(group, merged) && sound;
+      map->set_run({0, format::kFirstUsableBlock});
+    }
+    return sound;
+  }
+  return taken_.import_group(group, bytes) && live_.import_group(group, bytes);
+}
+
+}  // namespace hozon::store

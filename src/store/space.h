@@ -1,0 +1,104 @@
+// src/store/space.h
+// Who has which block of the pool.
+//
+// A block is   live       reachable from the present state (some point, or pool metadata)
+//              in flight  handed out, not yet reachable: a running write
+//              pending    no longer reachable, but a durable root, a journal record that replay may
+//                         need, or a running reader may still lead to it
+//              free       may be handed out
+// Invariants
+//   S1  live + pending + in_flight + free == total, whenever a member function returns.
+//   S2  A pending block becomes free only when (a) the flush mark that covers the journal frame
+//       which freed it is itself durable, (b) the checkpoint named with it is durable, and (c) every
+//       reader that began before it was freed has ended.
+//   S3  Blocks 0 and 1 (superblocks) are always live.
+// Why the mark must be durable (a): replay compares the data of every record after the last mark it
+// finds. A record whose block was reused would look like a write that never reached the medium.
+// Threading: the pool's thread. On disk: the live bits, docs/format.md "Bitmap".
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "store/bitmap.h"
+
+namespace hozon::store {
+
+class Space {
+ public:
+  explicit Space(uint64_t total_blocks);
+
+  uint64_t total() const { return taken_.size(); }
+  uint64_t live() const { return live_.set_count(); }
+  uint64_t pending() const { return pending_; }
+  uint64_t in_flight() const { return in_flight_; }
+  uint64_t free() const { return total() - taken_.set_count(); }
+
+  // Up to `count_max` neighbouring blocks; they are in flight then. Empty when nothing is free.
+  std::optional<Run> take(uint64_t count_max);
+  void make_live(Run run);      // in flight -> live
+  void give_back(Run run);      // in flight -> free (nobody ever saw them)
+  // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint that
+  // must be durable first (0: none).
+  void retire(Run run, uint64_t sequence, uint64_t generation);
+  bool is_live(uint64_t block) const { return live_.test(block); }
+
+  // Readers. A reader keeps everything that is reachable when it begins.
+  uint64_t reader_began();
+  void reader_ended(uint64_t ticket);
+
+  // What S2 waits for has advanced; both only grow.
+  void set_durable_mark(uint64_t sequence);
+  void set_durable_generation(uint64_t generation);
+  // Moves pending blocks to free as far as S2 allows; the freed blocks are appended to `freed`.
+  void release(std::vector<Run>& freed);
+  // While a released run is being punched out of the file it is pending again.
+  void begin_punch(Run run);
+  void end_punch(Run run);
+
+  // Replay: marks a block as taken by a record, live from now on; it may be free or retired.
+  void replay_live(Run run);
+  void replay_retire(Run run);  // live -> not live, still taken
+  // After replay: what is taken but not live becomes pending until `generation` is durable.
+  void end_replay(uint64_t generation);
+
+  // Live bits, for checkpoints and checks.
+  Bitmap& live_bits() { return live_; }
+  const Bitmap& live_bits() const { return live_; }
+  // Groups of the bitmap that changed since the last call.
+  std::vector<uint64_t> take_dirty_groups();
+  const std::set<uint64_t>& dirty_groups() const { return dirty_groups_; }
+  // Loading: sets the bits of one group, live and taken.
+  bool import_group(uint64_t group, std::span<const std::byte> bytes);
+
+ private:
+  struct Pending {
+    Run run;
+    uint64_t sequence;
+    uint64_t generation;
+    uint64_t reader;  // readers with smaller tickets may still use it
+  };
+  bool is_releasable(const Pending& entry) const;
+  void touch(Run run);
+  void release_from(std::deque<Pending>& queue, std::vector<Run>& freed);
+
+  Bitmap taken_;
+  Bitmap live_;
+  std::set<uint64_t> dirty_groups_;
+  std::deque<Pending> by_sequence_;    // freed by guest writes, in order
+  std::deque<Pending> by_generation_;  // freed with metadata, in order
+  uint64_t pending_ = 0;
+  uint64_t in_flight_ = 0;
+  uint64_t cursor_ = 0;
+  uint64_t durable_mark_ = 0;
+  uint64_t durable_generation_ = 0;
+  uint64_t next_ticket_ = 1;
+  uint64_t oldest_ticket_ = 1;
+  std::deque<bool> ended_;  // of tickets from oldest_ticket_ on
+};
+
+}  // namespace hozon::store
