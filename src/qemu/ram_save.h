@@ -43,6 +43,7 @@ struct RamHelperRequest {
   std::string name;  // "save-<id>": <name>.{json,log,pid} in `directory`; also the adopt() mark
   std::string uri;   // NBD URI of the memory volume, or of its point
   uint64_t ram_bytes = 0;
+  int patience_ms = 60'000;  // how long a silent NBD server is waited for
 };
 
 enum class RamPhase {

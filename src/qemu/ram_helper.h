@@ -1,0 +1,27 @@
+// src/qemu/ram_helper.h
+// The program hozon-ram: the process that stands between QEMU and a memory volume (see ram_save.h).
+//
+//   hozon-ram save --stream-fd N --uri URI --ram-bytes B --status FILE [--spill-dir DIR] [--name X]
+//   hozon-ram load --stream-fd N --uri URI --ram-bytes B --status FILE [--name X]
+//   hozon-ram info --uri URI --ram-bytes B
+// Common: --patience-ms N, how long a silent NBD server is waited for (default kNbdPatienceMs).
+//
+// `save` never stops reading the stream before its end, whatever happens to the volume, and no
+// signal but SIGKILL ends it earlier. The status file (JSON, replaced atomically) carries the
+// members of RamStatus by name, with phase as "starting|ready|running|done|failed" and error as
+// {"code","message"}. Exit status: 0 done, 1 failed (the status file says why), 2 wrong arguments.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qemu/ram_save.h"
+
+namespace hozon {
+
+int run_ram_helper(const std::vector<std::string>& arguments);
+
+std::string encode_ram_status(const RamStatus& status);
+Result<RamStatus> decode_ram_status(const std::string& text);
+
+}  // namespace hozon
