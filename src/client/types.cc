@@ -13,7 +13,8 @@ const Json* find(const Json& object, const char* member) {
 
 std::optional<uint64_t> optional_number_of(const Json& object, const char* member) {
   const Json* found = find(object, member);
-  if (found == nullptr || !found->is_number_unsigned()) return std::nullopt;
+  if (found == nullptr || !found->is_number_integer()) return std::nullopt;
+  if (!found->is_number_unsigned() && found->get<int64_t>() < 0) return std::nullopt;
   return found->get<uint64_t>();
 }
 

@@ -1,9 +1,11 @@
 #include "client/unix_connect.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <limits>
@@ -11,14 +13,18 @@
 namespace hozon::client {
 
 Result<Fd> unix_connect(const std::string& path) {
+  // By way of the directory's descriptor, so that the length of the path does not matter.
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  const Fd parent(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!parent) return errno_error(errno, "connect to '{}'", path);
+  const std::string short_path = fmt::format("/proc/self/fd/{}/{}", parent.get(), name);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return make_error(Code::kInvalidArgument,
-                      "the socket path '{}' has {} bytes and at most {} are possible; use an "
-                      "instance directory with a shorter path",
-                      path, path.size(), sizeof address.sun_path - 1);
-  path.copy(address.sun_path, path.size());
+  if (short_path.size() >= sizeof address.sun_path)
+    return make_error(Code::kInvalidArgument, "the name of socket '{}' is too long", path);
+  short_path.copy(address.sun_path, short_path.size());
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return errno_error(errno, "open a socket");
   int result = 0;

@@ -9,8 +9,8 @@
 
 namespace hozon::client {
 
-// A connected stream socket (close-on-exec, blocking). kInvalidArgument when the path is longer
-// than a socket's may be; kNotFound or kUnavailable when nobody listens there.
+// A connected stream socket (close-on-exec, blocking). The path may be longer than the 107 bytes of
+// a socket's address. kNotFound or kUnavailable (with errno) when nobody listens there.
 Result<Fd> unix_connect(const std::string& path);
 
 // Milliseconds of the monotonic clock.

@@ -1,0 +1,67 @@
+// src/cli/arguments.h
+// A command line after parsing: what to run, and every value that some command takes. Commands read
+// the members that their declaration (parser.cc and declare_*.cc) fills in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace hozon::cli {
+
+// What scripts look at. The documentation and tests/cli hold us to these numbers.
+enum class ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kConflict = 4 };
+ExitCode exit_code_of(Code code);
+
+enum class Format { kTable, kJson, kName };
+
+struct Arguments;
+class Context;
+using Command = std::function<Result<ExitCode>(const Arguments&, Context&)>;
+
+struct Arguments {
+  Command command;
+  bool needs_directory = true;
+
+  // every command
+  std::string directory;
+  Format format = Format::kTable;
+  bool yes = false;
+
+  // positionals, in their order
+  std::string object;               // machine, volume[@point], pool, job
+  std::string second;               // snapshot, new name
+  std::string third;                // new machine, new name, text
+  std::vector<std::string> others;  // further volumes, snapshots, words
+
+  // options
+  std::string pool;
+  std::string name;
+  std::string from;
+  std::string description;
+  std::string image;
+  std::string kernel, initrd, append;
+  std::string until;
+  std::vector<uint64_t> disk_sizes;
+  std::vector<std::string> disks;
+  uint64_t size_bytes = 0;
+  uint64_t memory_bytes = 0;
+  uint64_t cpus = 0;
+  uint64_t job = 0;
+  double timeout_s = 0;
+  bool has_timeout = false;
+  bool with_memory = false;
+  bool with_points = false;
+  bool with_sizes = false;
+  bool allow_shrink = false;
+  bool paused = false;
+  bool force = false;
+  bool kill = false;
+  bool data = false;
+  bool all = false;
+};
+
+}  // namespace hozon::cli

@@ -1,0 +1,38 @@
+#include "cli/cli.h"
+
+#include <csignal>
+#include <cstdio>
+
+#include "cli/context.h"
+#include "cli/parser.h"
+
+namespace hozon::cli {
+namespace {
+
+int fail(ExitCode code, const std::string& sentence) {
+  std::fflush(stdout);
+  fmt::print(stderr, "hozon: error: {}\n", printable(sentence));
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const Parsed parsed = parse_command_line(words);
+  if (!parsed.arguments) {
+    std::fputs(parsed.output.c_str(), stdout);
+    return parsed.error.empty() ? static_cast<int>(parsed.exit_code)
+                                : fail(parsed.exit_code, parsed.error);
+  }
+  Context context(*parsed.arguments);
+  Result<ExitCode> outcome = parsed.arguments->command(*parsed.arguments, context);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    if (outcome) return fail(ExitCode::kFailed, "the output could not be written");
+  }
+  if (outcome) return static_cast<int>(*outcome);
+  return fail(exit_code_of(outcome.error().code), outcome.error().what);
+}
+
+}  // namespace hozon::cli

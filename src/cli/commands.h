@@ -1,0 +1,57 @@
+// src/cli/commands.h
+// The commands, one function each: read Arguments, call the instance, print.
+#pragma once
+
+#include "cli/arguments.h"
+#include "cli/context.h"
+
+namespace hozon::cli {
+
+using CommandResult = Result<ExitCode>;
+
+CommandResult up(const Arguments& args, Context& context);
+CommandResult down(const Arguments& args, Context& context);
+CommandResult version(const Arguments& args, Context& context);
+CommandResult complete(const Arguments& args, Context& context);
+
+CommandResult pool_create(const Arguments& args, Context& context);
+CommandResult pool_list(const Arguments& args, Context& context);
+CommandResult pool_show(const Arguments& args, Context& context);
+CommandResult pool_check(const Arguments& args, Context& context);
+CommandResult pool_delete(const Arguments& args, Context& context);
+
+CommandResult volume_create(const Arguments& args, Context& context);
+CommandResult volume_list(const Arguments& args, Context& context);
+CommandResult volume_show(const Arguments& args, Context& context);
+CommandResult volume_uri(const Arguments& args, Context& context);
+CommandResult volume_resize(const Arguments& args, Context& context);
+CommandResult volume_snapshot(const Arguments& args, Context& context);
+CommandResult volume_clone(const Arguments& args, Context& context);
+CommandResult volume_return(const Arguments& args, Context& context);
+CommandResult volume_delete(const Arguments& args, Context& context);
+
+CommandResult machine_create(const Arguments& args, Context& context);
+CommandResult machine_list(const Arguments& args, Context& context);
+CommandResult machine_show(const Arguments& args, Context& context);
+CommandResult machine_start(const Arguments& args, Context& context);
+CommandResult machine_pause(const Arguments& args, Context& context);
+CommandResult machine_resume(const Arguments& args, Context& context);
+CommandResult machine_shutdown(const Arguments& args, Context& context);
+CommandResult machine_kill(const Arguments& args, Context& context);
+CommandResult machine_console(const Arguments& args, Context& context);
+CommandResult machine_delete(const Arguments& args, Context& context);
+
+CommandResult snapshot_create(const Arguments& args, Context& context);
+CommandResult snapshot_list(const Arguments& args, Context& context);
+CommandResult snapshot_tree(const Arguments& args, Context& context);
+CommandResult snapshot_show(const Arguments& args, Context& context);
+CommandResult snapshot_return(const Arguments& args, Context& context);
+CommandResult snapshot_clone(const Arguments& args, Context& context);
+CommandResult snapshot_rename(const Arguments& args, Context& context);
+CommandResult snapshot_describe(const Arguments& args, Context& context);
+CommandResult snapshot_delete(const Arguments& args, Context& context);
+
+CommandResult job_list(const Arguments& args, Context& context);
+CommandResult job_show(const Arguments& args, Context& context);
+
+}  // namespace hozon::cli

@@ -1,0 +1,129 @@
+#include "cli/context.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <string_view>
+
+#include "base/units.h"
+#include "client/unix_connect.h"
+
+namespace hozon::cli {
+namespace {
+
+constexpr int64_t kBarDelayMs = 300;
+
+bool smart_terminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
+
+bool wants_colour() {
+  const char* no_colour = std::getenv("NO_COLOR");
+  return smart_terminal(STDOUT_FILENO) && (no_colour == nullptr || *no_colour == '\0');
+}
+
+size_t terminal_columns() {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+ExitCode exit_code_of(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument: return ExitCode::kUsage;
+    case Code::kNotFound: return ExitCode::kNotFound;
+    case Code::kAlreadyExists:
+    case Code::kBusy:
+    case Code::kWrongState: return ExitCode::kConflict;
+    default: return ExitCode::kFailed;
+  }
+}
+
+std::string progress_line(const client::Job& job, size_t columns) {
+  constexpr size_t kBarWidth = 24;
+  std::string line;
+  if (job.progress_total > 0) {
+    const uint64_t done = std::min(job.progress_done, job.progress_total);
+    const double share = static_cast<double>(done) / static_cast<double>(job.progress_total);
+    const auto filled = static_cast<size_t>(share * kBarWidth);
+    line = fmt::format("[{}{}] {:3}%  {} of {}  ", std::string(filled, '#'),
+                       std::string(kBarWidth - filled, ' '), static_cast<int>(share * 100),
+                       format_bytes(done), format_bytes(job.progress_total));
+  }
+  line += printable(job.step.empty() ? job.kind : job.step);
+  while (display_width(line) >= columns && !line.empty()) line.pop_back();
+  return line;
+}
+
+void ProgressBar::update(const client::Job& job) {
+  if (!enabled_) return;
+  const int64_t now_ms = client::monotonic_ms();
+  if (job.id != job_) {
+    job_ = job.id;
+    began_ms_ = now_ms;
+  }
+  if (job.is_ended()) {
+    clear();
+    return;
+  }
+  if (now_ms - began_ms_ < kBarDelayMs) return;
+  fmt::print(stderr, "\r\x1b[K{}", progress_line(job, terminal_columns()));
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void ProgressBar::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+Context::Context(const Arguments& args)
+    : directory_(absolute_path(args.directory)),
+      printer_(args.format, wants_colour()),
+      interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1),
+      bar_(smart_terminal(STDERR_FILENO)),
+      client_(directory_) {
+  client_.on_progress([this](const client::Job& job) { bar_.update(job); });
+}
+
+bool Context::confirm(const Arguments& args, const std::string& question) {
+  if (args.yes || !interactive_) return true;
+  fmt::print(stderr, "{} [y/N] ", printable(question));
+  std::fflush(stderr);
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+void Context::note(const std::string& text) {
+  if (printer_.format() == Format::kTable || interactive_)
+    fmt::print(stderr, "hozon: {}\n", printable(text));
+}
+
+Result<Address> parse_address(const std::string& text) {
+  const size_t at = text.find('@');
+  Address address{text.substr(0, at), at == std::string::npos ? "" : text.substr(at + 1)};
+  if (address.volume.empty() || (at != std::string::npos && address.point.empty()))
+    return make_error(Code::kInvalidArgument, "'{}' is not VOLUME or VOLUME@POINT", text);
+  return address;
+}
+
+std::string absolute_path(const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  std::string text = (error ? std::filesystem::path(path) : absolute).lexically_normal().string();
+  while (text.size() > 1 && text.ends_with('/')) text.pop_back();
+  return text;
+}
+
+}  // namespace hozon::cli

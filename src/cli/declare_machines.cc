@@ -1,0 +1,103 @@
+// Machines and snapshots, as the command line has them.
+#include "cli/commands.h"
+#include "cli/declare.h"
+
+namespace hozon::cli {
+
+void declare_machines(CLI::App& root, Arguments& a) {
+  CLI::App* noun = add_noun(root, "machine", "Virtual machines");
+  const std::string which = "Name or uuid of the machine";
+  add_verb(noun, a, "create", "Make a machine",
+           "hozon machine create web --image debian.qcow2 --memory 1G --cpus 2", machine_create)
+      .required("MACHINE", a.object, "Name of the new machine")
+      .text("--image", a.image, "Image file of its first disk: raw or qcow2")
+      .sizes("--disk", a.disk_sizes, "A further, empty disk of this size; may be repeated")
+      .size("--memory", a.memory_bytes, "Memory (default 512M)")
+      .count("--cpus", a.cpus, "Processors (default 1)")
+      .text("--kernel", a.kernel, "Kernel file to boot directly")
+      .text("--initrd", a.initrd, "Initial RAM disk for the kernel")
+      .text("--append", a.append, "Command line of the kernel")
+      .text("--description", a.description, "What it is for")
+      .text("--pool", a.pool, "Pool of its disks (default main)");
+  add_verb(noun, a, "list", "List machines", "hozon machine list", machine_list);
+  add_verb(noun, a, "show", "Show a machine", "hozon machine show web", machine_show)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "start", "Start a machine", "hozon machine start web", machine_start)
+      .required("MACHINE", a.object, which)
+      .flag("--paused", a.paused, "Do not let it run yet");
+  add_verb(noun, a, "pause", "Stop a machine's clock", "hozon machine pause web", machine_pause)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "resume", "Let a paused machine go on", "hozon machine resume web",
+           machine_resume)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "shutdown", "Ask the guest to shut down and wait for it",
+           "hozon machine shutdown web --timeout 60", machine_shutdown)
+      .required("MACHINE", a.object, which)
+      .seconds("--timeout", "How long it may take (default 120)");
+  add_verb(noun, a, "kill", "Power a machine off at once", "hozon machine kill web", machine_kill)
+      .required("MACHINE", a.object, which)
+      .confirmed();
+  add_verb(noun, a, "console",
+           "Connect to the serial console. Ctrl-] leaves. In a pipe: sends the input, prints the\n"
+           "output until the input ended and the guest is quiet",
+           "echo uptime | hozon machine console web", machine_console)
+      .required("MACHINE", a.object, which)
+      .seconds("--timeout", "Leave after this time at the latest")
+      .text("--until", a.until,
+            "Leave when this text appeared; not before the timeout is an error");
+  add_verb(noun, a, "delete", "Delete a machine with its disks and snapshots",
+           "hozon machine delete web", machine_delete)
+      .required("MACHINE", a.object, which)
+      .confirmed();
+}
+
+void declare_snapshots(CLI::App& root, Arguments& a) {
+  CLI::App* noun = add_noun(root, "snapshot", "States of a machine that can be returned to");
+  const std::string which = "Name or uuid of the machine";
+  const std::string one = "Name of the snapshot";
+  add_verb(noun, a, "create", "Keep the machine's state of this instant",
+           "hozon snapshot create web before-upgrade --memory", snapshot_create)
+      .required("MACHINE", a.object, which)
+      .optional("NAME", a.second, "Name of the snapshot (default: made from the time)")
+      .flag("--memory", a.with_memory, "With memory, so that the guest goes on where it was")
+      .list("--disks", a.disks, "Only these disks, such as vda,vdb")
+      .text("--description", a.description, "What it is for");
+  add_verb(noun, a, "list", "List snapshots, oldest first", "hozon snapshot list web -o json",
+           snapshot_list)
+      .required("MACHINE", a.object, which)
+      .flag("--sizes", a.with_sizes, "With the space that deleting each alone would free");
+  add_verb(noun, a, "tree", "Show how the snapshots grew, and where the machine stands now",
+           "hozon snapshot tree web", snapshot_tree)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "show", "Show a snapshot", "hozon snapshot show web before-upgrade",
+           snapshot_show)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one);
+  add_verb(noun, a, "return", "Take the machine back; the state it left is kept",
+           "hozon snapshot return web before-upgrade", snapshot_return)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .confirmed();
+  add_verb(noun, a, "clone", "Make a new machine from a snapshot",
+           "hozon snapshot clone web before-upgrade web2", snapshot_clone)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("NEW", a.third, "Name of the new machine");
+  add_verb(noun, a, "rename", "Rename a snapshot", "hozon snapshot rename web before good",
+           snapshot_rename)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("NEW", a.third, "The new name");
+  add_verb(noun, a, "describe", "Change a snapshot's description",
+           "hozon snapshot describe web before 'before the upgrade to 13'", snapshot_describe)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("TEXT", a.third, "The description");
+  add_verb(noun, a, "delete", "Delete snapshots; newer and older ones stay",
+           "hozon snapshot delete web before after", snapshot_delete)
+      .required("MACHINE", a.object, which)
+      .some("NAME", a.others, "Names of the snapshots")
+      .confirmed();
+}
+
+}  // namespace hozon::cli

@@ -1,0 +1,271 @@
+// CLI11 throws; everything it throws becomes a Parsed here, always with a single line.
+#include "cli/parser.h"
+
+#include <map>
+
+#include "base/units.h"
+#include "cli/declare.h"
+#include "cli/version.h"
+
+namespace hozon::cli {
+namespace {
+
+uint64_t size_or_throw(const std::string& option, const std::string& text) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes) throw CLI::ValidationError(option, bytes.error().what);
+  if (*bytes == 0) throw CLI::ValidationError(option, "a size must be above zero");
+  return *bytes;
+}
+
+uint64_t number_or_throw(const std::string& option, const std::string& text, uint64_t most) {
+  uint64_t value = 0;
+  const bool digits = !text.empty() && text.size() <= 18 &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
+  if (digits) value = std::stoull(text);
+  if (!digits || value == 0 || value > most)
+    throw CLI::ValidationError(option,
+                               fmt::format("'{}' is not a number from 1 to {}", text, most));
+  return value;
+}
+
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) line += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  while (!line.empty() && line.back() == ' ') line.pop_back();
+  if (line.size() > 1 && line[0] >= 'A' && line[0] <= 'Z' && !(line[1] >= 'A' && line[1] <= 'Z'))
+    line[0] = static_cast<char>(line[0] - 'A' + 'a');
+  return line;
+}
+
+// The words that lead to the deepest subcommand that was understood: "hozon volume create".
+std::string path_of(const CLI::App& root) {
+  std::string path = "hozon";
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    path += " " + app->get_name();
+  }
+  return path;
+}
+
+Parsed usage_error(const CLI::App& root, const std::string& sentence) {
+  Parsed parsed;
+  parsed.exit_code = ExitCode::kUsage;
+  parsed.error = fmt::format("{} (see: {} --help)", one_line(sentence), path_of(root));
+  return parsed;
+}
+
+void declare_globals(CLI::App& root, Arguments& arguments) {
+  static const std::map<std::string, Format> kFormats = {
+      {"table", Format::kTable}, {"json", Format::kJson}, {"name", Format::kName}};
+  root.add_option_function<std::string>(
+          "--dir",
+          [&arguments](const std::string& value) {
+            if (value.empty()) throw CLI::ValidationError("--dir", "the directory is empty");
+            arguments.directory = value;
+          },
+          "Directory of the Hozon instance")
+      ->envname("HOZON_DIR")
+      ->type_name("D");
+  root.add_option_function<std::string>(
+          "-o,--output",
+          [&arguments](const std::string& value) {
+            const auto found = kFormats.find(value);
+            if (found == kFormats.end())
+              throw CLI::ValidationError(
+                  "-o", fmt::format("'{}' is not an output form; use table, json or name", value));
+            arguments.format = found->second;
+          },
+          "Output: table, json or name")
+      ->type_name("FORM");
+}
+
+// "hozon" with `volume crate`: CLI11 says only what was not expected; a person wants the choices.
+std::optional<std::string> explain_unknown(const CLI::App& root,
+                                           const std::vector<std::string>& words) {
+  const CLI::App* app = &root;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word == "--dir" || word == "-o" || word == "--output") {
+      ++i;
+      continue;
+    }
+    if (word.starts_with('-')) continue;
+    const auto subcommands = app->get_subcommands([](const CLI::App*) { return true; });
+    if (subcommands.empty()) return std::nullopt;
+    const CLI::App* next = nullptr;
+    std::string choices;
+    for (const CLI::App* candidate : subcommands) {
+      if (candidate->get_name() == word) next = candidate;
+      if (candidate->get_group().empty()) continue;
+      choices += (choices.empty() ? "" : ", ") + candidate->get_name();
+    }
+    if (next == nullptr)
+      return fmt::format("'{}' is not a {} of {}; there are {}", word,
+                         app == &root ? "command" : "verb",
+                         app == &root ? "hozon" : "'" + app->get_name() + "'", choices);
+    app = next;
+  }
+  const auto left = app->get_subcommands([](const CLI::App*) { return true; });
+  if (left.empty()) return std::nullopt;
+  std::string choices;
+  for (const CLI::App* candidate : left)
+    if (!candidate->get_group().empty())
+      choices += (choices.empty() ? "" : ", ") + candidate->get_name();
+  return fmt::format("{} is missing; there are {}", app == &root ? "a command" : "a verb", choices);
+}
+
+}  // namespace
+
+Verb& Verb::required(const std::string& name, std::string& into, const std::string& help) {
+  app_->add_option(name, into, help)->required()->type_name("");
+  return *this;
+}
+Verb& Verb::optional(const std::string& name, std::string& into, const std::string& help) {
+  app_->add_option(name, into, help)->type_name("");
+  return *this;
+}
+Verb& Verb::some(const std::string& name, std::vector<std::string>& into, const std::string& help) {
+  app_->add_option(name, into, help)->required()->type_name("");
+  return *this;
+}
+Verb& Verb::any(const std::string& name, std::vector<std::string>& into, const std::string& help) {
+  app_->add_option(name, into, help)->type_name("");
+  return *this;
+}
+Verb& Verb::number(const std::string& name, uint64_t& into, const std::string& help) {
+  app_->add_option_function<std::string>(
+          name,
+          [&into, name](const std::string& text) {
+            into = number_or_throw(name, text, uint64_t{1} << 53);
+          },
+          help)
+      ->required()
+      ->type_name("");
+  return *this;
+}
+Verb& Verb::text(const std::string& option, std::string& into, const std::string& help) {
+  app_->add_option(option, into, help)->type_name("TEXT");
+  return *this;
+}
+Verb& Verb::flag(const std::string& option, bool& into, const std::string& help) {
+  app_->add_flag(option, into, help)->disable_flag_override();
+  return *this;
+}
+Verb& Verb::size(const std::string& option, uint64_t& into, const std::string& help) {
+  app_->add_option_function<std::string>(
+          option, [&into, option](const std::string& text) { into = size_or_throw(option, text); },
+          help)
+      ->type_name("SIZE");
+  return *this;
+}
+Verb& Verb::sizes(const std::string& option, std::vector<uint64_t>& into, const std::string& help) {
+  app_->add_option_function<std::vector<std::string>>(
+          option,
+          [&into, option](const std::vector<std::string>& texts) {
+            into.clear();
+            for (const std::string& text : texts) into.push_back(size_or_throw(option, text));
+          },
+          help)
+      ->allow_extra_args(false)
+      ->type_name("SIZE");
+  return *this;
+}
+Verb& Verb::list(const std::string& option, std::vector<std::string>& into,
+                 const std::string& help) {
+  app_->add_option(option, into, help)->delimiter(',')->allow_extra_args(false)->type_name("A,B");
+  return *this;
+}
+Verb& Verb::count(const std::string& option, uint64_t& into, const std::string& help) {
+  constexpr uint64_t kCountMax = 1024;
+  app_->add_option_function<std::string>(
+          option,
+          [&into, option](const std::string& text) {
+            into = number_or_throw(option, text, kCountMax);
+          },
+          help)
+      ->type_name("N");
+  return *this;
+}
+Verb& Verb::seconds(const std::string& option, const std::string& help) {
+  app_->add_option_function<double>(
+          option,
+          [arguments = arguments_, option](const double& value) {
+            if (!(value >= 0 && value <= 1e6))
+              throw CLI::ValidationError(option, "a time is 0 to 1000000 seconds");
+            arguments->timeout_s = value;
+            arguments->has_timeout = true;
+          },
+          help)
+      ->type_name("SECONDS");
+  return *this;
+}
+Verb& Verb::confirmed() { return flag("-y,--yes", arguments_->yes, "Do not ask on a terminal"); }
+Verb& Verb::anywhere() {
+  app_->preparse_callback([arguments = arguments_](size_t) { arguments->needs_directory = false; });
+  return *this;
+}
+Verb& Verb::must_have(const std::string& option) {
+  app_->get_option(option)->required();
+  return *this;
+}
+
+Verb add_verb(CLI::App* parent, Arguments& arguments, const std::string& name,
+              const std::string& help, const std::string& example, Command command) {
+  CLI::App* app = parent->add_subcommand(name, help);
+  app->footer(
+      "Everywhere: --dir D (or HOZON_DIR) names the instance; -o table|json|name.\nExample:\n  " +
+      example);
+  app->final_callback([&arguments, command = std::move(command)] { arguments.command = command; });
+  return Verb(app, arguments);
+}
+
+CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& help) {
+  CLI::App* noun = root.add_subcommand(name, help);
+  noun->require_subcommand(1);
+  return noun;
+}
+
+Parsed parse_command_line(const std::vector<std::string>& words) {
+  Parsed parsed;
+  Arguments arguments;
+  CLI::App root("Snapshots of virtual machines, done right.", "hozon");
+  try {
+    root.require_subcommand(1);
+    root.fallthrough();
+    root.set_help_flag("-h,--help", "Show this help");
+    root.set_version_flag("--version", fmt::format("hozon {}", kVersion));
+    root.footer(
+        "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict or wrong state.\nExample:\n"
+        "  hozon up --dir ~/vms");
+    declare_globals(root, arguments);
+    declare_instance(root, arguments);
+    declare_pools(root, arguments);
+    declare_volumes(root, arguments);
+    declare_machines(root, arguments);
+    declare_snapshots(root, arguments);
+    declare_jobs(root, arguments);
+    std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 wants them
+    root.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    parsed.output = root.help();
+    return parsed;
+  } catch (const CLI::CallForVersion& e) {
+    parsed.output = std::string(e.what()) + "\n";
+    return parsed;
+  } catch (const CLI::Error& e) {
+    const bool structural = dynamic_cast<const CLI::RequiredError*>(&e) != nullptr ||
+                            dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr;
+    if (structural)
+      if (const auto sentence = explain_unknown(root, words)) return usage_error(root, *sentence);
+    return usage_error(root, e.what());
+  } catch (const std::exception& e) {
+    return usage_error(root, e.what());
+  }
+  if (arguments.needs_directory && arguments.directory.empty())
+    return usage_error(root, "which instance? Give --dir D or set HOZON_DIR");
+  parsed.arguments = std::move(arguments);
+  return parsed;
+}
+
+}  // namespace hozon::cli

@@ -1,0 +1,126 @@
+#include "cli/printer.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+namespace hozon::cli {
+namespace {
+
+// Decodes one character and moves on. Damaged UTF-8 counts byte by byte.
+uint32_t next_character(std::string_view text, size_t& at) {
+  const auto lead = static_cast<unsigned char>(text[at++]);
+  const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+  uint32_t value = more == 0 ? lead : lead & (0x3fU >> more);
+  for (int i = 0; i < more && at < text.size() && (text[at] & 0xc0) == 0x80; ++i)
+    value = (value << 6) | (static_cast<unsigned char>(text[at++]) & 0x3fU);
+  return value;
+}
+
+bool is_wide(uint32_t c) {
+  return (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
+         (c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||
+         (c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
+         (c >= 0xffe0 && c <= 0xffe6) || (c >= 0x1f300 && c <= 0x1faff) ||
+         (c >= 0x20000 && c <= 0x3fffd);
+}
+
+}  // namespace
+
+size_t display_width(std::string_view text) {
+  size_t width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const uint32_t c = next_character(text, at);
+    if (c >= 0x300 && c <= 0x36f) continue;  // combining marks
+    width += is_wide(c) ? 2 : 1;
+  }
+  return width;
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  return out;
+}
+
+std::string time_text(uint64_t wall_ns) {
+  if (wall_ns == 0) return "-";
+  const auto seconds = static_cast<std::time_t>(wall_ns / 1'000'000'000);
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", local.tm_year + 1900, local.tm_mon + 1,
+                     local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
+}
+
+std::string duration_text(uint64_t microseconds) {
+  if (microseconds < 1000) return fmt::format("{} us", microseconds);
+  const double milliseconds = static_cast<double>(microseconds) / 1e3;
+  if (milliseconds < 1000) return fmt::format("{:.1f} ms", milliseconds);
+  return fmt::format("{:.1f} s", milliseconds / 1e3);
+}
+
+void Table::add(std::vector<std::string> row) {
+  HOZON_CHECK(row.size() == header_.size());
+  for (std::string& cell : row) cell = cell.empty() ? "-" : printable(cell);
+  rows_.push_back(std::move(row));
+}
+
+std::string Table::render(bool bold_header) const {
+  std::vector<size_t> widths;
+  for (const std::string& title : header_) widths.push_back(display_width(title));
+  for (const auto& row : rows_)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+  const auto line = [&widths](const std::vector<std::string>& cells) {
+    std::string text;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      text += cells[i];
+      if (i + 1 < cells.size()) text.append(widths[i] - display_width(cells[i]) + 2, ' ');
+    }
+    return text;
+  };
+  std::string out = bold_header ? "\x1b[1m" + line(header_) + "\x1b[0m\n" : line(header_) + "\n";
+  for (const auto& row : rows_) out += line(row) + "\n";
+  return out;
+}
+
+void Details::add(std::string_view label, std::string_view value) {
+  if (!value.empty()) lines_.emplace_back(std::string(label) + ":", printable(value));
+}
+
+std::string Details::render() const {
+  size_t width = 0;
+  for (const auto& [label, value] : lines_) width = std::max(width, label.size());
+  std::string out;
+  for (const auto& [label, value] : lines_) out += fmt::format("{:<{}}  {}\n", label, width, value);
+  return out;
+}
+
+void Printer::list(const nlohmann::json& items, const std::vector<std::string>& names,
+                   const std::function<Table()>& table) const {
+  switch (format_) {
+    case Format::kJson:
+      text(items.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      return;
+    case Format::kName:
+      for (const std::string& name : names) text(printable(name) + "\n");
+      return;
+    case Format::kTable: text(table().render(colour_)); return;
+  }
+}
+
+void Printer::object(const nlohmann::json& object, std::string_view name,
+                     std::string_view human) const {
+  switch (format_) {
+    case Format::kJson:
+      text(object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      return;
+    case Format::kName: text(printable(name) + "\n"); return;
+    case Format::kTable: text(human); return;
+  }
+}
+
+void Printer::text(std::string_view text) const {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+}  // namespace hozon::cli

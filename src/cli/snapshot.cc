@@ -1,0 +1,152 @@
+// hozon snapshot ... (the tree is in snapshot_tree.cc)
+#include <fmt/ranges.h>
+
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/snapshot_tree.h"
+
+namespace hozon::cli {
+namespace {
+
+Details snapshot_details(const client::Snapshot& snapshot) {
+  Details details;
+  details.add("Name", snapshot.name);
+  details.add("UUID", snapshot.uuid);
+  details.add("Description", snapshot.description);
+  details.add("Kind", kind_text(snapshot));
+  details.add("Status", snapshot.status);
+  details.add("Time", time_text(snapshot.created_ns));
+  details.add("Machine was", snapshot.machine_state);
+  details.add("Grew from", snapshot.parent_name);
+  details.add("Disks", fmt::format("{}", fmt::join(snapshot.disks, ", ")));
+  if (snapshot.has_memory) {
+    std::string how = snapshot.memory_mode;
+    if (!snapshot.memory_mode_reason.empty()) how += ": " + snapshot.memory_mode_reason;
+    details.add("Memory", fmt::format("{}, {} written ({})", format_bytes(snapshot.ram_bytes),
+                                      format_bytes(snapshot.written_bytes), how));
+    details.add("Guest stood still", duration_text(snapshot.stop_us));
+  }
+  if (snapshot.exclusive_bytes)
+    details.add("Frees when deleted", format_bytes(*snapshot.exclusive_bytes));
+  details.add("Machine is here", snapshot.is_current ? "yes" : "");
+  return details;
+}
+
+// What a return or a clone tells about itself, one sentence each.
+std::string sentences(const client::Json& result, const char* member) {
+  std::string text;
+  for (const std::string& sentence : client::texts_of(result, member))
+    text += "\n  " + printable(sentence);
+  return text;
+}
+
+}  // namespace
+
+CommandResult snapshot_create(const Arguments& args, Context& context) {
+  client::SnapshotRequest request;
+  request.name = args.second;
+  request.description = args.description;
+  request.with_memory = args.with_memory;
+  request.disks = args.disks;
+  const client::Json result = HOZON_TRY(context.client().create_snapshot(args.object, request));
+  const client::Snapshot made(result);
+  std::string pause;
+  if (made.has_memory)
+    pause = fmt::format(" The guest stood still for {}.", duration_text(made.stop_us));
+  context.printer().done(result, made.name, "Snapshot {} of {} is safe on disk.{}", made.name,
+                         args.object, pause);
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_list(const Arguments& args, Context& context) {
+  const std::vector<client::Snapshot> snapshots =
+      HOZON_TRY(context.client().snapshots(args.object, args.with_sizes));
+  client::Json items = client::Json::array();
+  std::vector<std::string> names;
+  for (const client::Snapshot& snapshot : snapshots) {
+    items.push_back(snapshot.json);
+    names.push_back(snapshot.name);
+  }
+  context.printer().list(items, names, [&] {
+    Table table({"NAME", "KIND", "STATUS", "TIME", "SIZE", "PAUSE", "GREW FROM", "DESCRIPTION"});
+    for (const client::Snapshot& snapshot : snapshots)
+      table.add({snapshot.name + (snapshot.is_current ? " *" : ""), kind_text(snapshot),
+                 snapshot.status, time_text(snapshot.created_ns), size_text(snapshot),
+                 pause_text(snapshot), snapshot.parent_name, snapshot.description});
+    return table;
+  });
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_tree(const Arguments& args, Context& context) {
+  const client::Machine machine = HOZON_TRY(context.client().machine(args.object));
+  const std::vector<client::Snapshot> snapshots =
+      HOZON_TRY(context.client().snapshots(args.object, true));
+  const SnapshotTree tree(machine, snapshots);
+  std::vector<std::string> names;
+  for (const client::Snapshot& snapshot : snapshots) names.push_back(snapshot.name);
+  context.printer().list(tree.to_json(), names, [&tree] { return tree.to_table(); });
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_show(const Arguments& args, Context& context) {
+  const client::Snapshot snapshot = HOZON_TRY(context.client().snapshot(args.object, args.second));
+  context.printer().object(snapshot.json, snapshot.name, snapshot_details(snapshot).render());
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_return(const Arguments& args, Context& context) {
+  if (!context.confirm(args, fmt::format("Take {} back to {}? Its present state is kept.",
+                                         args.object, args.second)))
+    return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
+  const client::Json result = HOZON_TRY(context.client().return_to(args.object, args.second));
+  const std::string kept = client::text_of(result, "kept");
+  context.printer().done(
+      result, args.second, "Machine {} is back at {}.{}{}", args.object, args.second,
+      kept.empty() ? "" : fmt::format(" The state it left is snapshot {}.", kept),
+      sentences(result, "steps"));
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_clone(const Arguments& args, Context& context) {
+  const client::Json result =
+      HOZON_TRY(context.client().clone_snapshot(args.object, args.second, args.third));
+  context.printer().done(result, args.third, "Machine {} is a clone of {} at {}.{}", args.third,
+                         args.object, args.second, sentences(result, "notes"));
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_rename(const Arguments& args, Context& context) {
+  const client::Json result =
+      HOZON_TRY(context.client().rename_snapshot(args.object, args.second, args.third));
+  context.printer().done(result, args.third, "Snapshot {} of {} is called {} now.", args.second,
+                         args.object, args.third);
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_describe(const Arguments& args, Context& context) {
+  const client::Json result =
+      HOZON_TRY(context.client().describe_snapshot(args.object, args.second, args.third));
+  context.printer().done(result, args.second, "Snapshot {} of {} has its new description.",
+                         args.second, args.object);
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_delete(const Arguments& args, Context& context) {
+  const std::string names = fmt::format("{}", fmt::join(args.others, ", "));
+  if (!context.confirm(args, fmt::format("Delete snapshot{} {} of {}?",
+                                         args.others.size() == 1 ? "" : "s", names, args.object)))
+    return make_error(Code::kCancelled, "not confirmed; nothing was deleted");
+  const client::Json result =
+      HOZON_TRY(context.client().delete_snapshots(args.object, args.others));
+  if (context.printer().format() == Format::kName) {
+    context.printer().list(result, args.others, nullptr);
+    return ExitCode::kOk;
+  }
+  const bool one = args.others.size() == 1;
+  context.printer().done(result, names, "Snapshot{} {} of {} {} deleted.", one ? "" : "s", names,
+                         args.object, one ? "is" : "are");
+  return ExitCode::kOk;
+}
+
+}  // namespace hozon::cli

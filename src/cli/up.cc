@@ -1,0 +1,180 @@
+// hozon up: from an empty directory to an instance that answers.
+//
+// Order matters for crashes: pool "main" is made under a name that the supervisor skips and renamed
+// when it is whole, so an interrupted first start leaves nothing that looks like a pool.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/program.h"
+#include "client/supervisor.h"
+#include "client/unix_connect.h"
+
+namespace hozon::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kPoolSizeDefault = 20_GiB;
+constexpr int kReadyTimeoutMs = 30'000;
+constexpr int kCreateTimeoutMs = 120'000;
+constexpr int kSupervisorTimeoutMs = 5'000;
+
+// The longest socket that others open by its full path: D/run/pool-main.link. (Those of machines
+// are opened by way of their directory.)
+constexpr size_t kSocketPathMax = 107;
+constexpr size_t kLongestSocket = std::string_view("/run/pool-main.link").size();
+constexpr size_t kDirectoryPathMax = kSocketPathMax - kLongestSocket;
+
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(fs::path(path).parent_path(), error);
+  if (::mkdir(path.c_str(), 0700) == 0) return {};
+  if (errno != EEXIST) return errno_error(errno, "make directory '{}'", path);
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return errno_error(errno, "look at '{}'", path);
+  if (!S_ISDIR(found.st_mode))
+    return make_error(Code::kAlreadyExists, "'{}' is there and is not a directory", path);
+  return {};
+}
+
+Status check_length(const std::string& directory) {
+  if (directory.size() <= kDirectoryPathMax) return {};
+  return make_error(Code::kInvalidArgument,
+                    "the path '{}' has {} bytes, but unix sockets live below it and leave room for "
+                    "{}; use a shorter directory, such as /tmp/vms",
+                    directory, directory.size(), kDirectoryPathMax);
+}
+
+// Two `hozon up` at once: the second waits for the first, then finds the instance up.
+Result<Fd> lock_start(const std::string& directory) {
+  const std::string path = directory + "/run/up.lock";
+  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file) return errno_error(errno, "open '{}'", path);
+  const int64_t deadline_ms = client::monotonic_ms() + kReadyTimeoutMs;
+  while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return errno_error(errno, "lock '{}'", path);
+    if (client::monotonic_ms() > deadline_ms)
+      return make_error(Code::kBusy, "another `hozon up` is busy in '{}'", directory);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return file;
+}
+
+Status create_main_pool(const std::string& directory, uint64_t size_bytes) {
+  const std::string final_path = directory + "/pools/main";
+  const std::string new_path = directory + "/pools/.main.new";
+  std::error_code error;
+  fs::remove_all(new_path, error);  // of a start that was interrupted
+  const ProgramOutcome outcome = HOZON_TRY(run_program(
+      "hozon-stored", {"create", "--pool-dir", new_path, "--size", std::to_string(size_bytes)},
+      kCreateTimeoutMs));
+  if (outcome.exit_code != 0) {
+    fs::remove_all(new_path, error);
+    return make_error(Code::kIo, "pool 'main' of {} could not be made in '{}': {}",
+                      format_bytes(size_bytes), directory, last_line(outcome.output));
+  }
+  if (::rename(new_path.c_str(), final_path.c_str()) != 0)
+    return errno_error(errno, "put pool 'main' in place at '{}'", final_path);
+  const Fd pools(::open((directory + "/pools").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!pools || ::fsync(pools.get()) != 0) return errno_error(errno, "sync '{}/pools'", directory);
+  return {};
+}
+
+// The reason why nothing answers, as the daemons' logs have it.
+std::string reason_from_logs(const std::string& directory) {
+  std::string reason;
+  for (const char* name : {"stored-main", "hozond", "supervisor"}) {
+    std::ifstream file(fmt::format("{}/log/{}.log", directory, name), std::ios::binary);
+    if (!file) continue;
+    constexpr std::streamoff kTail = 8192;
+    file.seekg(0, std::ios::end);
+    file.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(file.tellg()) - kTail));
+    const std::string tail((std::istreambuf_iterator<char>(file)), {});
+    // Information is no reason; the last complaint is.
+    size_t at = std::string::npos;
+    for (const std::string_view level : {" error ", " critical "})
+      if (const size_t found = tail.rfind(level); found != std::string::npos)
+        at = at == std::string::npos ? found : std::max(at, found);
+    if (at == std::string::npos) continue;
+    const std::string line = last_line(tail.substr(0, tail.find('\n', at)));
+    reason += (reason.empty() ? "" : "; ") + fmt::format("{}: {}", name, line);
+  }
+  return reason.empty() ? "the logs give no reason" : reason;
+}
+
+// Ready: hozond answers and pool "main" is served.
+Result<client::Pool> wait_until_ready(Context& context) {
+  const int64_t deadline_ms = client::monotonic_ms() + kReadyTimeoutMs;
+  std::string state = "no answer";
+  while (client::monotonic_ms() < deadline_ms) {
+    const auto pool = context.client().pool("main");
+    if (pool && (pool->state == "ok" || pool->state == "read_only" || pool->state == "full"))
+      return *pool;
+    state =
+        pool ? fmt::format("pool 'main' is {}: {}", pool->state, pool->message) : pool.error().what;
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  }
+  return make_error(Code::kUnavailable, "Hozon did not become ready in {} s ({}); {}",
+                    kReadyTimeoutMs / 1000, state, reason_from_logs(context.directory()));
+}
+
+ExitCode report(Context& context, const client::Pool& pool, std::string_view word) {
+  context.printer().object(
+      {{"directory", context.directory()}, {"state", word}, {"pool", pool.json}},
+      context.directory(),
+      fmt::format("Hozon is {} in {} (pool main: {}, {} free).\n", word, context.directory(),
+                  format_bytes(pool.size_bytes), format_bytes(pool.free_bytes)));
+  return ExitCode::kOk;
+}
+
+Status start_supervisor(const std::string& directory) {
+  const ProgramOutcome outcome =
+      HOZON_TRY(run_program("hozon-supervisor", {"--dir", directory, "--detach"}, kReadyTimeoutMs));
+  if (outcome.exit_code == 0) return {};
+  return make_error(Code::kUnavailable, "the supervisor did not start: {}",
+                    last_line(outcome.output));
+}
+
+}  // namespace
+
+CommandResult up(const Arguments& args, Context& context) {
+  const std::string& directory = context.directory();
+  HOZON_TRY(check_length(directory));
+  HOZON_TRY(make_directory(directory));
+  for (const char* part : {"/run", "/log", "/pools", "/machines"})
+    HOZON_TRY(make_directory(directory + part));
+  const Fd lock = HOZON_TRY(lock_start(directory));
+
+  if (client::ask_supervisor(directory, "status", kSupervisorTimeoutMs)) {
+    const client::Pool pool = HOZON_TRY(wait_until_ready(context));
+    if (args.size_bytes != 0)
+      context.note("--pool-size is for the first start only; pool main stays as it is");
+    return report(context, pool, "already up");
+  }
+  std::error_code error;
+  const bool has_pool = fs::exists(directory + "/pools/main", error);
+  if (!has_pool)
+    HOZON_TRY(
+        create_main_pool(directory, args.size_bytes == 0 ? kPoolSizeDefault : args.size_bytes));
+  else if (args.size_bytes != 0)
+    context.note("--pool-size is for the first start only; pool main stays as it is");
+  HOZON_TRY(start_supervisor(directory));
+  const Result<client::Pool> pool = wait_until_ready(context);
+  if (!pool) {
+    // Leaves nothing half up; machines of an earlier run are not touched.
+    static_cast<void>(client::stop_supervisor(directory, kReadyTimeoutMs));
+    return std::unexpected(pool.error());
+  }
+  return report(context, *pool, "up");
+}
+
+}  // namespace hozon::cli

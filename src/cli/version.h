@@ -1,0 +1,10 @@
+// src/cli/version.h
+#pragma once
+
+#include <string_view>
+
+namespace hozon::cli {
+
+inline constexpr std::string_view kVersion = "0.1.0";
+
+}  // namespace hozon::cli
