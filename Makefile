@@ -17,7 +17,7 @@ help: ## list the targets
 	  while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 deps: ## install the Debian packages that are missing
-	@tools/bootstrap build
+	@tools/bootstrap build guest
 
 build: deps ## build the programs (build/release/bin)
 	@$(call CONFIGURE,release)

@@ -137,8 +137,63 @@ NBD = {
     + nbd_option(4242, b"x" * 70000) + nbd_go(b"no such") + nbd_option(2),
 }
 
+HTTP = {
+    "get": b"GET /v1/machines HTTP/1.1\r\nHost: h\r\n\r\n",
+    "post": b"POST /v1/pools?wait=true HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 15\r\n\r\n{\"name\":\"main\"}" + b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "chunked": b"POST /v1/volumes HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+               b"5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n",
+    "smuggle": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+               b"0\r\n\r\n",
+    "expect": b"PUT /v1/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
+    "close": b"DELETE /v1/machines/web HTTP/1.0\r\nConnection: close\r\n\r\n",
+}
+
+# --- the migration stream of a machine with 64 KiB of RAM ---
+RAM_SECTION = 2
+
+
+def ram_words(*parts):
+    return b"".join(struct.pack(">Q", part) if isinstance(part, int) else part for part in parts)
+
+
+def text8(text):
+    return bytes([len(text)]) + text
+
+
+def migration(page_parts, ending):
+    footer = b"\x7e" + struct.pack(">I", RAM_SECTION)
+    start = b"\x01" + struct.pack(">I", RAM_SECTION) + text8(b"ram") + struct.pack(">II", 0, 4)
+    blocks = ram_words((64 << 10) + (128 << 10) | 4, text8(b"m0"), 64 << 10, text8(b"pc.bios"),
+                       128 << 10, 0x10)
+    head = b"QEVM" + struct.pack(">I", 3) + b"\x07" + struct.pack(">I", 10) + b"pc-q35-7.2"
+    pages = b"".join(b"\x02" + struct.pack(">I", RAM_SECTION) + part + footer for part in page_parts)
+    return head + start + blocks + footer + pages + ending
+
+
+def page(offset, fill, name=None):
+    flags = 8 | (0 if name else 0x20)
+    return ram_words(offset | flags, text8(name) if name else b"", bytes([fill]) * 4096)
+
+
+DEVICE = b"\x04" + struct.pack(">I", 9) + text8(b"timer") + struct.pack(">II", 0, 2) + b"opaque" * 9
+DEVICE += b"\x7e" + struct.pack(">I", 9)
+VMDESC = b"\x06" + struct.pack(">I", 2) + b"{}"
+PART1 = page(0, 65, b"m0") + page(4096, 66) + ram_words(8192 | 2 | 0x20, b"\0") + ram_words(0x10)
+PART2 = page(0, 67, b"pc.bios") + page(12288, 68, b"m0") + ram_words(16384 | 2 | 0x20, b"\0", 0x10)
+END = b"\x03" + struct.pack(">I", RAM_SECTION) + ram_words(0x10) + b"\x7e" + struct.pack(">I", RAM_SECTION)
+RAM = {
+    "background": migration([PART1, PART2], DEVICE + b"\x00" + VMDESC),
+    "stopped": migration([PART1, PART2], END + DEVICE + b"\x00" + VMDESC),
+    "no_pages": migration([], DEVICE + b"\x00" + VMDESC),
+}
+
 
 def main():
+    for name, data in HTTP.items():
+        put("http_request", name, data)
+    for name, data in RAM.items():
+        put("ram_stream", name, data)
     for name, data in LINK.items():
         put("link_message", name, data)
     for name, data in NBD.items():

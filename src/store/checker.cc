@@ -69,6 +69,7 @@ Task<Result<CheckReport>> Checker::run() {
 }
 
 Task<Status> Checker::check_superblocks() {
+  const Mutex::Guard guard = co_await core_.checkpointer->hold();  // nobody writes them now
   const auto slots = co_await read_superblocks(core_.data);
   if (!slots) {
     error(fmt::format("no superblock is usable: {}", slots.error().what));

@@ -32,6 +32,8 @@ class Checkpointer {
   // A checkpoint of the state at some moment after the call. `at_freeze` runs at that moment, when
   // no node is in memory only. kResourceExhausted: no room; nothing has changed.
   Task<Status> run(std::function<void()> at_freeze = {});
+  // No checkpoint writes while this is held.
+  Mutex::Lock hold() { return mutex_.lock(); }
   // In memory only, for pools opened read-only.
   Status freeze_only();
   // Asks the background loop for a checkpoint soon.

@@ -187,31 +187,42 @@ Task<Status> DataPath::write(Target target, uint64_t offset, std::span<const std
   uint64_t sequence = 0;
   {
     const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, last);
-    AlignedBuffer bounce;
-    std::span<const std::byte> blocks = from;
-    if (!is_aligned(from.data(), offset, from.size())) {
-      bounce = AlignedBuffer((last - first + 1) * kBlockSize);
-      HOZON_CO_CHECK(co_await complete_blocks(target, offset, from, bounce));
-      blocks = bounce.span();
-    }
-    std::vector<uint32_t> crcs(blocks.size() / kBlockSize);
-    for (size_t i = 0; i < crcs.size(); ++i)
-      crcs[i] = crc32c(blocks.subspan(i * kBlockSize, kBlockSize));
-    HOZON_CO_TRY(const std::vector<Run> runs, co_await store_data(blocks));
-    uint64_t done = 0;
-    for (size_t i = 0; i < runs.size(); ++i) {
-      const auto mapped = co_await map_run(target, first + done, runs[i],
-                                           std::span(crcs).subspan(done, runs[i].count));
-      if (!mapped) {
-        for (size_t rest = i + 1; rest < runs.size(); ++rest) core_.space.give_back(runs[rest]);
-        core_.space_freed.pulse();
-        co_return std::unexpected(mapped.error());
-      }
-      sequence = *mapped;
-      done += runs[i].count;
+    while (sequence == 0) {
+      HOZON_CO_TRY(sequence, co_await write_once(target, offset, from));
     }
   }
   co_return co_await finish(sequence, fua);
+}
+
+Task<Result<uint64_t>> DataPath::write_once(Target target, uint64_t offset,
+                                            std::span<const std::byte> from) {
+  const uint64_t first = offset / kBlockSize;
+  AlignedBuffer bounce;
+  std::span<const std::byte> blocks = from;
+  uint64_t for_head = 0;
+  if (!is_aligned(from.data(), offset, from.size())) {
+    bounce = AlignedBuffer(round_up(offset + from.size(), kBlockSize) - first * kBlockSize);
+    HOZON_CO_TRY(for_head, co_await complete_blocks(target, offset, from, bounce));
+    blocks = bounce.span();
+  }
+  std::vector<uint32_t> crcs(blocks.size() / kBlockSize);
+  for (size_t i = 0; i < crcs.size(); ++i)
+    crcs[i] = crc32c(blocks.subspan(i * kBlockSize, kBlockSize));
+  HOZON_CO_TRY(const std::vector<Run> runs, co_await store_data(blocks));
+  uint64_t sequence = 0;
+  uint64_t done = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const auto mapped = co_await map_run(target, for_head, first + done, runs[i],
+                                         std::span(crcs).subspan(done, runs[i].count));
+    if (!mapped || *mapped == 0) {
+      for (size_t rest = i + 1; rest < runs.size(); ++rest) core_.space.give_back(runs[rest]);
+      core_.space_freed.pulse();
+      co_return mapped;
+    }
+    sequence = *mapped;
+    done += runs[i].count;
+  }
+  co_return sequence;
 }
 
 Task<Status> DataPath::finish(uint64_t sequence, bool fua) {
@@ -222,24 +233,28 @@ Task<Status> DataPath::finish(uint64_t sequence, bool fua) {
 }
 
 // Fills `blocks` with the present content where the write does not reach, and with the write.
-Task<Status> DataPath::complete_blocks(Target target, uint64_t offset,
-                                       std::span<const std::byte> from, AlignedBuffer& blocks) {
+Task<Result<uint64_t>> DataPath::complete_blocks(Target target, uint64_t offset,
+                                                 std::span<const std::byte> from,
+                                                 AlignedBuffer& blocks) {
   const uint64_t first = offset / kBlockSize;
   const uint64_t head_bytes = offset % kBlockSize;
   const uint64_t end = offset + from.size();
   const uint64_t count = blocks.size() / kBlockSize;
+  const auto point = writable(target, offset, from.size());
+  if (!point) co_return std::unexpected(point.error());
+  const Tree tree = (*point)->tree;
+  const uint64_t head_id = (*point)->id;
+  uint64_t for_head = 0;
   for (const uint64_t index : {first, first + count - 1}) {
     const bool is_partial = index * kBlockSize < offset || (index + 1) * kBlockSize > end;
-    if (!is_partial || (index != first && count == 1)) continue;
-    const auto point = writable(target, offset, from.size());
-    if (!point) co_return std::unexpected(point.error());
-    const Tree tree = (*point)->tree;
+    if (!is_partial) continue;
+    for_head = head_id;
     HOZON_CO_CHECK(co_await read_tree(
         tree, index * kBlockSize, blocks.span().subspan((index - first) * kBlockSize, kBlockSize)));
     if (count == 1) break;
   }
   std::memcpy(blocks.data() + head_bytes, from.data(), from.size());
-  co_return Status{};
+  co_return for_head;
 }
 
 namespace {
@@ -292,17 +307,17 @@ Task<Result<std::vector<Run>>> DataPath::store_data(std::span<const std::byte> b
   }
 }
 
-Task<Result<uint64_t>> DataPath::map_run(Target target, uint64_t index, Run run,
+Task<Result<uint64_t>> DataPath::map_run(Target target, uint64_t for_head, uint64_t index, Run run,
                                          std::span<const uint32_t> crcs) {
   uint64_t sequence = 0;
   uint64_t done = 0;
   while (done < run.count) {
     const uint64_t count = std::min(run.count - done, 256 - (index + done) % 256);
-    const auto mapped = co_await map_piece(target, index + done, run.block + done,
+    const auto mapped = co_await map_piece(target, for_head, index + done, run.block + done,
                                            crcs.subspan(done, count));
-    if (!mapped) {
+    if (!mapped || *mapped == 0) {
       core_.space.give_back({run.block + done, run.count - done});
-      co_return std::unexpected(mapped.error());
+      co_return mapped;
     }
     sequence = *mapped;
     done += count;
@@ -311,8 +326,8 @@ Task<Result<uint64_t>> DataPath::map_run(Target target, uint64_t index, Run run,
 }
 
 // Blocks of one leaf. From the last collect() to the end there is no wait: all or nothing.
-Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t index, uint64_t block,
-                                           std::span<const uint32_t> crcs) {
+Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t for_head, uint64_t index,
+                                           uint64_t block, std::span<const uint32_t> crcs) {
   const auto count = static_cast<uint32_t>(crcs.size());
   HeadMap::LeafPath path;
   while (true) {
@@ -322,6 +337,7 @@ Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t index, uint64
     const auto found = writable(target, index * kBlockSize, 0);
     if (!found) co_return std::unexpected(found.error());
     Point& head = **found;
+    if (for_head != 0 && head.id != for_head) co_return uint64_t{0};
     if ((index + count - 1) * kBlockSize >= head.size_bytes)
       co_return make_error(Code::kInvalidArgument, "the volume was made smaller");
     core_.head_map.grow(head, index);
@@ -345,8 +361,7 @@ Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t index, uint64
 
 // --- discard and zeroes ---
 
-Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bool zero_edges,
-                             bool fua) {
+Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bool fua) {
   const auto point = writable(target, offset, length);
   if (!point) co_return std::unexpected(point.error());
   const uint64_t end = offset + length;
@@ -354,14 +369,12 @@ Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bo
   const uint64_t first = divide_up(offset, kBlockSize);
   const uint64_t stop =
       end == (*point)->size_bytes ? divide_up(end, kBlockSize) : end / kBlockSize;
-  if (zero_edges) {
-    if (first >= stop) {
-      HOZON_CO_CHECK(co_await zero_part(target, offset, length));
-    } else {
-      HOZON_CO_CHECK(co_await zero_part(target, offset, first * kBlockSize - offset));
-      const uint64_t tail = std::min(end, stop * kBlockSize);
-      HOZON_CO_CHECK(co_await zero_part(target, tail, end - tail));
-    }
+  if (first >= stop) {
+    HOZON_CO_CHECK(co_await zero_part(target, offset, length));
+  } else {
+    HOZON_CO_CHECK(co_await zero_part(target, offset, first * kBlockSize - offset));
+    const uint64_t tail = std::min(end, stop * kBlockSize);
+    HOZON_CO_CHECK(co_await zero_part(target, tail, end - tail));
   }
   uint64_t sequence = 0;
   if (first < stop) {

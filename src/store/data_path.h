@@ -22,8 +22,8 @@ class DataPath {
 
   Task<Status> read(Target target, uint64_t offset, std::span<std::byte> into);
   Task<Status> write(Target target, uint64_t offset, std::span<const std::byte> from, bool fua);
-  // `zero_edges`: partial blocks at the ends are zeroed too (write_zeroes); otherwise they are left.
-  Task<Status> unmap(Target target, uint64_t offset, uint64_t length, bool zero_edges, bool fua);
+  // The range reads as zeros afterwards: whole blocks are unmapped, partial ones at its ends written.
+  Task<Status> unmap(Target target, uint64_t offset, uint64_t length, bool fua);
   Task<Result<std::vector<Extent>>> status(Target target, std::optional<Target> base,
                                            uint64_t offset, uint64_t length, uint32_t extents_max);
   Task<Result<uint64_t>> mapped_bytes(Target target);
@@ -42,13 +42,19 @@ class DataPath {
                         uint64_t skip, std::span<std::byte> into);
   Task<Result<Run>> take_space(uint64_t count_max);
   Task<Status> wait_for_space();
-  Task<Status> complete_blocks(Target target, uint64_t offset, std::span<const std::byte> from,
-                               AlignedBuffer& blocks);
+  // One attempt of write(), under its lock. 0: the volume was returned meanwhile, try again.
+  Task<Result<uint64_t>> write_once(Target target, uint64_t offset,
+                                    std::span<const std::byte> from);
+  // Returns the head whose content it used; 0 when the blocks needed none.
+  Task<Result<uint64_t>> complete_blocks(Target target, uint64_t offset,
+                                         std::span<const std::byte> from, AlignedBuffer& blocks);
   Task<Result<std::vector<Run>>> store_data(std::span<const std::byte> blocks);
-  Task<Result<uint64_t>> map_run(Target target, uint64_t index, Run run,
+  // `for_head`: the only head that the content fits, 0 for any. Return: journal frame, 0 when the
+  // volume has another head by now.
+  Task<Result<uint64_t>> map_run(Target target, uint64_t for_head, uint64_t index, Run run,
                                  std::span<const uint32_t> crcs);
-  Task<Result<uint64_t>> map_piece(Target target, uint64_t index, uint64_t block,
-                                   std::span<const uint32_t> crcs);
+  Task<Result<uint64_t>> map_piece(Target target, uint64_t for_head, uint64_t index,
+                                   uint64_t block, std::span<const uint32_t> crcs);
   Task<Result<uint64_t>> unmap_blocks(Target target, uint64_t first, uint64_t end);
   Task<Status> zero_part(Target target, uint64_t offset, uint64_t length);
   Task<Status> finish(uint64_t sequence, bool fua);

@@ -386,12 +386,12 @@ Task<Status> Pool::write(Target target, uint64_t offset, std::span<const std::by
 
 Task<Status> Pool::write_zeroes(Target target, uint64_t offset, uint64_t length, bool fua) {
   DataPath path(*core_);
-  co_return co_await path.unmap(target, offset, length, true, fua);
+  co_return co_await path.unmap(target, offset, length, fua);
 }
 
 Task<Status> Pool::discard(Target target, uint64_t offset, uint64_t length, bool fua) {
   DataPath path(*core_);
-  co_return co_await path.unmap(target, offset, length, false, fua);
+  co_return co_await path.unmap(target, offset, length, fua);
 }
 
 Task<Status> Pool::flush() {

@@ -163,6 +163,11 @@ Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t inde
       bool shared = false;
       for (const NodeRef& other : others)
         shared = shared || other->edge(slot).identity() == edge.identity();
+      // A lower tree stands where slot 0 of this one leads.
+      if (slot == 0 && index == 0)
+        for (const Point* neighbour : neighbours(*walk.point))
+          shared = shared || (neighbour->tree.height + 1 == level &&
+                              neighbour->tree.root.identity() == edge.identity());
       if (shared) {
         edge.pointer.flags = 0;
         if (rest) rest->set_edge(slot, std::move(edge));
