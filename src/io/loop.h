@@ -41,9 +41,14 @@ class Loop : public Executor {
   // coroutine must not have been resumed yet.
   virtual void cancel(IoOp& op) = 0;
 
+  // Cannot be copied: GCC 12 copies what `co_await *pointer` and `co_await f()` name by reference,
+  // and the operation would not be where cancel() looks for it.
   struct Awaiter {
     Loop& loop;
     IoOp op;
+    Awaiter(Loop& on, IoOp what) : loop(on), op(what) {}
+    Awaiter(const Awaiter&) = delete;
+    Awaiter& operator=(const Awaiter&) = delete;
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> handle) {
       op.waiter = handle;
@@ -62,22 +67,18 @@ class Loop : public Executor {
   // Sends all parts, in order, in one call to the kernel (at most IOV_MAX parts; maybe not all
   // bytes).
   struct SendPartsAwaiter : Awaiter {
-    msghdr message;
+    msghdr message{};
+    SendPartsAwaiter(Loop& on, int fd, std::span<iovec> parts)
+        : Awaiter(on, {IoOp::Kind::kSendMsg, fd, nullptr, 0, 0, 0, {}}) {
+      message.msg_iov = parts.data();
+      message.msg_iovlen = parts.size();
+    }
     void await_suspend(std::coroutine_handle<> handle) {
       op.data = reinterpret_cast<std::byte*>(&message);
       Awaiter::await_suspend(handle);
     }
   };
-  SendPartsAwaiter send_parts(int fd, std::span<iovec> parts) {
-    return {{*this, {IoOp::Kind::kSendMsg, fd, nullptr, 0, 0, 0, {}}},
-            {.msg_name = nullptr,
-             .msg_namelen = 0,
-             .msg_iov = parts.data(),
-             .msg_iovlen = parts.size(),
-             .msg_control = nullptr,
-             .msg_controllen = 0,
-             .msg_flags = 0}};
-  }
+  SendPartsAwaiter send_parts(int fd, std::span<iovec> parts) { return {*this, fd, parts}; }
   Awaiter poll_in(int fd) { return {*this, {IoOp::Kind::kPollIn, fd, nullptr, 0, 0, 0, {}}}; }
 };
 
