@@ -14,6 +14,7 @@ namespace hozon {
 namespace {
 
 constexpr int kRetryMs = 100;
+constexpr uint64_t kGoodbyeMs = 1000;
 constexpr uint64_t kZeroBytesMax = 1ULL << 30;
 constexpr uint64_t kMillisecond = 1'000'000;
 
@@ -25,7 +26,15 @@ std::string nbd_reason() {
 }  // namespace
 
 NbdVolume::~NbdVolume() {
-  if (handle_ != nullptr) ::nbd_close(handle_);
+  if (handle_ == nullptr) return;
+  // A polite end when that is quick; some servers (nbdkit 1.32) fall over one in mid-request.
+  const uint64_t deadline = monotonic_ns() + kGoodbyeMs * kMillisecond;
+  for (const NbdRequestPtr& request : requests_) request->then = nullptr;
+  while (!requests_.empty() && !is_broken() && monotonic_ns() < deadline && retire() &&
+         ::nbd_poll(handle_, kRetryMs) >= 0) {
+  }
+  if (requests_.empty() && ::nbd_aio_is_ready(handle_) > 0) ::nbd_shutdown(handle_, 0);
+  ::nbd_close(handle_);
 }
 
 Result<std::unique_ptr<NbdVolume>> NbdVolume::open(std::string uri, int patience_ms) {

@@ -194,7 +194,13 @@ int load(const Options& options) {
   reporter.phase(RamPhase::kRunning);
   const Status loaded =
       load_ram_image(options.uri, options.ram_bytes, stream.get(), options.patience_ms, progress);
-  if (!loaded) log_error("load failed: {}", loaded.error().what);
+  if (!loaded) {
+    log_error("load failed: {}", loaded.error().what);
+    // QEMU 7.2 waits for ever on a stream that ends before its first byte; this it refuses at once.
+    constexpr std::string_view kNoStream = "no image";
+    if (progress.stream_bytes == 0)
+      (void)!::write(stream.get(), kNoStream.data(), kNoStream.size());
+  }
   reporter.phase(loaded ? RamPhase::kDone : RamPhase::kFailed, loaded ? Error{} : loaded.error());
   return loaded ? 0 : 1;
 }

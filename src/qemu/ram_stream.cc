@@ -210,6 +210,7 @@ Status Splitter::read_ram_section(bool start, bool may_vanish, size_t section_be
     if (version != kRamSectionVersion) return broken("RAM section version {}", version);
     if (ram_section_) return broken("a second RAM section");
     ram_section_ = section;
+    thin_.ram_section = section;
   } else if (!ram_section_ || section != *ram_section_) {
     return broken("section {} did not start", section);
   }
