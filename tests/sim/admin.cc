@@ -16,6 +16,7 @@ Task<void> Admin::run() {
       co_await one();
     if (world_.dead_) co_return;
     unlock();
+    if (world_.options_.paranoid) co_await check(false);
     co_await world_.session_->executor.sleep(random_.between(1, 3'000'000));
   }
 }
@@ -87,6 +88,7 @@ bool Admin::begin(AdminOp op) {
 
 bool Admin::end(const Status& status, std::optional<Code> refusal) {
   if (world_.dead_) return false;
+  world_.note(fmt::format("  admin {} answered {}", key_, status ? "ok" : status.error().what));
   const AdminOp op = world_.model_.running_admin().at(key_);
   const bool refused =
       !status && (refusal == status.error().code ||
@@ -173,7 +175,7 @@ Task<void> Admin::shrink() {
   for (const auto& [index, block] : volume.head) {
     for (size_t s = 0; s < kSectorsPerBlock; ++s) {
       if (index * kSectorsPerBlock + s < keep) continue;
-      data_beyond |= world_.model_.certain(uid, index * kSectorsPerBlock + s) != uint64_t{0};
+      data_beyond |= world_.model_.certain(uid, index * kSectorsPerBlock + s).value_or(0) != 0;
       whole_blocks_clear = false;  // zeros perhaps, but perhaps in a block that is there
     }
   }
@@ -338,18 +340,19 @@ Task<void> Admin::ask_wrongly() {
   if (done) world_.fail("a wrong request was not refused");
 }
 
+Task<void> Admin::check(bool verify_data) {
+  const auto report = co_await world_.pool().check(verify_data);
+  if (world_.dead_ || world_.power_->counters().faults > 0) co_return;
+  if (!report) co_return world_.fail("check: " + report.error().what);
+  if (!report->errors.empty()) world_.fail("check while in use: " + report->errors.front());
+  if (report->lost_blocks != 0)
+    world_.fail(fmt::format("check while in use: {} lost blocks", report->lost_blocks));
+}
+
 Task<void> Admin::service() {
   const uint64_t dice = random_.below(8);
   if (!world_.step(dice < 5 ? "checkpoint" : dice < 7 ? "check" : "drain")) co_return;
-  if (dice >= 5 && dice < 7) {
-    const auto report = co_await world_.pool().check(random_.chance(1, 2));
-    if (world_.dead_ || world_.power_->counters().faults > 0) co_return;
-    if (!report) co_return world_.fail("check: " + report.error().what);
-    if (!report->errors.empty()) world_.fail("check while in use: " + report->errors.front());
-    if (report->lost_blocks != 0)
-      world_.fail(fmt::format("check while in use: {} lost blocks", report->lost_blocks));
-    co_return;
-  }
+  if (dice >= 5 && dice < 7) co_return co_await check(random_.chance(1, 2));
   Status status;
   if (dice < 5)
     status = co_await world_.pool().checkpoint();

@@ -79,6 +79,7 @@ std::optional<Guest::Range> Guest::pick_range(bool for_write) {
 
 void Guest::finish_write(const Model::Io& io, const Status& status, bool fua,
                          std::string_view what) {
+  world_.note(fmt::format("  {} {} answered {}", what, io.begun, status.has_value()));
   if (status) return world_.model_.end_write(io, true, fua);
   const auto volume = world_.model_.volumes.find(io.volume);
   const bool reshaped = volume == world_.model_.volumes.end() || volume->second.reshaped > io.begun;
@@ -129,7 +130,8 @@ Task<void> Guest::write_small() {
                                range->sector, skip, length)))
     co_return;
   const uint64_t tag = contents.new_stamp();
-  for (uint64_t i = 0; i < length; ++i) bytes[skip + i] = std::byte(mix(tag + i) & 0xff);
+  // Every byte changes, so that no two stamps have the same content.
+  for (uint64_t i = 0; i < length; ++i) bytes[skip + i] ^= std::byte(1 + mix(tag + i) % 255);
   std::vector<Model::Io> ios;
   for (uint64_t s = 0; s < count; ++s) {
     if (s * kSectorSize >= skip + length) break;
@@ -189,6 +191,7 @@ Task<void> Guest::read_head() {
       co_await world_.pool().read(range->target, range->sector * kSectorSize, bytes);
   if (world_.dead_) co_return;
   --world_.locks_[range->volume].io;
+  world_.note(fmt::format("  read {} answered {}", begun, status.has_value()));
   world_.model_.end_activity(begun);
   const auto volume = world_.model_.volumes.find(range->volume);
   if (volume == world_.model_.volumes.end()) co_return;
@@ -245,7 +248,10 @@ Task<void> Guest::flush() {
   const Tick begun = world_.model_.begin_activity();
   const Status status = co_await world_.pool().flush();
   if (world_.dead_) co_return;
-  if (status) co_return world_.model_.end_flush(begun);
+  if (status) {
+    world_.note(fmt::format("  flush {} answered", begun));
+    co_return world_.model_.end_flush(begun);
+  }
   world_.model_.end_activity(begun);
   if (!world_.tolerated(status.error())) world_.fail("flush: " + status.error().what);
 }

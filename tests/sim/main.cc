@@ -26,6 +26,8 @@ Simulates a pool, its users, and crashes; every choice follows from the seed.
   --probes N      crashes tried per life            --depth N   crashes during recovery
   --small         only small volumes                --faults    devices fail, too
   --data BYTES    size of the data device           --journal BYTES
+  --guests N      guests at most                    --admins N  administrators at most
+  --paranoid      check after each administration
   --verbose       print each operation              --twice     run each seed twice and compare
   --keep-going    go on after a failure
 example: sim --seed 17 --seeds 1 --verbose
@@ -72,6 +74,12 @@ bool parse(int argc, char** argv, Arguments& args) {
       args.world.faults = true;
     else if (name == "--verbose")
       args.world.verbose = true;
+    else if (name == "--paranoid")
+      args.world.paranoid = true;
+    else if (name == "--guests")
+      args.world.guests_max = number();
+    else if (name == "--admins")
+      args.world.admins_max = number();
     else if (name == "--twice")
       args.twice = true;
     else if (name == "--keep-going")

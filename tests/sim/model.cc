@@ -148,7 +148,12 @@ std::string Model::settle_head(uint64_t volume, uint64_t sector, std::span<const
   if (match == seen.size()) {
     std::string legal;
     for (const Value& value : seen)
-      legal += fmt::format(" {}{}", value.stamp, is_legal(value) ? "" : "(not)");
+      legal += fmt::format(
+          " {}{}", value.stamp,
+          is_legal(value) ? ""
+                          : fmt::format("(not: {}..{} superseded {}{})", value.begun, value.ended,
+                                        value.superseded, value.buried ? " buried" : ""));
+    legal += fmt::format("; flushed {} now {}", durable_, now_);
     return fmt::format("volume '{}' sector {}: reads {}, legal stamps:{}", from.name, sector,
                        contents_->describe(sector, bytes), legal);
   }

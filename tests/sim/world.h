@@ -32,6 +32,7 @@ struct WorldOptions {
   unsigned recovery_depth = 2;    // crashes during the recovery from a crash ...
   bool big_volumes = true;        // some of up to a TiB, used at their ends
   bool faults = false;            // some lives have failing devices
+  bool paranoid = false;          // the pool checks itself after each operation of an administrator
   bool verbose = false;           // prints every operation
 };
 
