@@ -13,13 +13,6 @@ void declare_instance(CLI::App& root, Arguments& a) {
       .flag("--kill", a.kill, "Power machines off instead of asking them to shut down")
       .seconds("--timeout", "How long machines may take to shut down (default 10)");
   add_verb(&root, a, "version", "Show the version", "hozon version", version).anywhere();
-  CLI::App* hidden = root.add_subcommand("__complete", "")->group("");
-  hidden->prefix_command();
-  hidden->final_callback([&a, hidden] {
-    a.needs_directory = false;
-    a.others = hidden->remaining();
-    a.command = complete;
-  });
 }
 
 void declare_pools(CLI::App& root, Arguments& a) {

@@ -1,9 +1,11 @@
 // CLI11 throws; everything it throws becomes a Parsed here, always with a single line.
 #include "cli/parser.h"
 
+#include <cstdlib>
 #include <map>
 
 #include "base/units.h"
+#include "cli/commands.h"
 #include "cli/declare.h"
 #include "cli/version.h"
 
@@ -229,6 +231,15 @@ CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& h
 Parsed parse_command_line(const std::vector<std::string>& words) {
   Parsed parsed;
   Arguments arguments;
+  if (!words.empty() && words[0] == "__complete") {
+    // For shells: what follows is text, whatever it looks like, so it is kept from the grammar.
+    const char* from_environment = std::getenv("HOZON_DIR");
+    arguments.directory = from_environment == nullptr ? "" : from_environment;
+    arguments.others.assign(words.begin() + 1, words.end());
+    arguments.command = complete;
+    parsed.arguments = std::move(arguments);
+    return parsed;
+  }
   CLI::App root("Snapshots of virtual machines, done right.", "hozon");
   try {
     root.require_subcommand(1);
@@ -249,6 +260,7 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
     root.parse(reversed);
   } catch (const CLI::CallForHelp&) {
     parsed.output = root.help();
+    if (!parsed.output.ends_with('\n')) parsed.output += '\n';
     return parsed;
   } catch (const CLI::CallForVersion& e) {
     parsed.output = std::string(e.what()) + "\n";

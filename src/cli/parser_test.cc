@@ -278,6 +278,11 @@ TEST_F(ParserTest, OnlyVersionNeedsNoInstance) {
   EXPECT_FALSE(parse("job list").arguments);
 }
 
+TEST_F(ParserTest, CompletionTakesAnyWords) {
+  EXPECT_EQ(good("__complete -- snapshot delete --dir D -o json --help m").others.size(), 8U);
+  EXPECT_EQ(good("__complete").others.size(), 0U);
+}
+
 TEST(Address, SplitsAtTheAt) {
   EXPECT_EQ(parse_address("V")->volume, "V");
   EXPECT_EQ(parse_address("V@P")->point, "P");
