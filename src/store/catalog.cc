@@ -314,6 +314,20 @@ Status Catalog::add_record(uint64_t slot, const format::CatalogRecord& record) {
   return {};
 }
 
+size_t Catalog::count_reachable_from_roots() const {
+  std::vector<const Point*> open;
+  for (const auto& [id, point] : points_)
+    if (point->parent == nullptr) open.push_back(point.get());
+  size_t count = 0;
+  while (!open.empty()) {
+    const Point* point = open.back();
+    open.pop_back();
+    ++count;
+    open.insert(open.end(), point->children.begin(), point->children.end());
+  }
+  return count;
+}
+
 Status Catalog::link_up() {
   for (const auto& [id, point] : points_) {
     const uint64_t parent_id = loading_parents_[id];
@@ -331,11 +345,9 @@ Status Catalog::link_up() {
         volume->head->volume_id != volume->id || !volume->head->children.empty())
       return make_error(Code::kCorruption, "volume '{}' has no proper head", name);
   }
+  if (count_reachable_from_roots() != points_.size())
+    return make_error(Code::kCorruption, "the history of some points runs in a circle");
   for (const auto& [id, point] : points_) {
-    size_t steps = 0;
-    for (const Point* up = point->parent; up != nullptr; up = up->parent)
-      if (++steps > points_.size())
-        return make_error(Code::kCorruption, "history of point {} runs in a circle", id);
     Volume* volume = volume_by_id(point->volume_id);
     if (point->kind == PointKind::kHead && (volume == nullptr || volume->head != point.get()))
       return make_error(Code::kCorruption, "point {} is the head of no volume", id);

@@ -122,6 +122,7 @@ class Catalog {
   Status apply_one(const format::RenamePointRecord& record);
   static Status misplaced();
   bool is_fresh_id(uint64_t id) const;
+  size_t count_reachable_from_roots() const;
   void saw_id(uint64_t id) { next_id_ = std::max(next_id_, id + 1); }
 
   std::map<std::string, std::unique_ptr<Volume>, std::less<>> volumes_;

@@ -88,10 +88,11 @@ Status Checkpointer::freeze_only() {
 }
 
 uint64_t Checkpointer::blocks_needed() const {
-  const uint64_t catalog_blocks =
-      core_.catalog.dirty_slots().size() + core_.catalog_tree.height() + 4;
+  // Every dirty record in a block of its own, with nodes of its own above it; the whole bitmap.
+  const uint64_t levels = core_.catalog_tree.height() + 2;  // it may grow by one
   const uint64_t groups = core_.space.live_bits().group_count();
-  return core_.nodes_in_memory + 2 * catalog_blocks + groups + groups / 256 + 4;
+  return core_.nodes_in_memory + levels * (core_.catalog.dirty_slots().size() + 1) + groups +
+         groups / 256 + 8;
 }
 
 uint64_t Checkpointer::take_block() {
@@ -112,10 +113,10 @@ void Checkpointer::drop_block(uint64_t block) {
 }
 
 Status Checkpointer::freeze(Image& image) {
-  if (core_.space.free() < blocks_needed() + 64)
+  if (core_.space.free() < blocks_needed())
     return make_error(Code::kResourceExhausted,
                       "the pool has {} free blocks, a checkpoint needs {}; delete snapshots or data",
-                      core_.space.free(), blocks_needed() + 64);
+                      core_.space.free(), blocks_needed());
   frozen_generation_ += 1;
   image.covered_sequence = core_.journal.written_sequence();
   core_.journal.begin_sync();  // the next frame starts a page, where replay will look for it

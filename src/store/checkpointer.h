@@ -40,6 +40,8 @@ class Checkpointer {
   void request();
   void wake() { wake_.pulse(); }
   Task<void> loop();
+  // At most so many blocks would a checkpoint of the present state take.
+  uint64_t blocks_needed() const;
   // The checkpoint that the present state will be part of.
   uint64_t next_generation() const { return frozen_generation_ + 1; }
   void set_frozen_generation(uint64_t generation) { frozen_generation_ = generation; }
@@ -53,7 +55,6 @@ class Checkpointer {
     uint64_t journal_head = 0;
   };
   Status freeze(Image& image);
-  uint64_t blocks_needed() const;
   void settle_trees(Image& image);
   Pointer settle(Node& node, Image& image);
   void build_catalog(Image& image);

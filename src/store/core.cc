@@ -14,8 +14,6 @@ constexpr uint64_t kReserveBlocksMin = 64;
 constexpr uint64_t kReserveBlocksMax = 65536;  // 256 MiB
 // Freed runs of at least this many blocks are punched out of the file before reuse.
 constexpr uint64_t kPunchBlocksMin = 256;
-// What a checkpoint may need besides nodes and dirty catalog blocks.
-constexpr uint64_t kCheckpointBlocks = 16;
 
 }  // namespace
 
@@ -75,14 +73,13 @@ uint64_t PoolCore::reserve_blocks() const {
 }
 
 uint64_t PoolCore::free_for_guests() const {
-  const uint64_t needed = reserve_blocks() + nodes_in_memory + space.in_flight() +
-                          catalog.dirty_slots().size() + kCheckpointBlocks;
+  // Each block in flight may make a node of its own.
+  const uint64_t needed = reserve_blocks() + checkpointer->blocks_needed() + space.in_flight();
   return space.free() > needed ? space.free() - needed : 0;
 }
 
 bool PoolCore::has_room_for_nodes() const {
-  return space.free() >
-         nodes_in_memory + catalog.dirty_slots().size() + kCheckpointBlocks + reserve_blocks() / 4;
+  return space.free() > checkpointer->blocks_needed() + reserve_blocks() / 4;
 }
 
 PoolStats PoolCore::stats() const {

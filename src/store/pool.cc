@@ -117,6 +117,13 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
   HOZON_CO_TRY(std::unique_ptr<PoolCore> core,
                co_await open_core(executor, data, journal, options));
   if (!options.read_only) {
+    // After the death of an earlier opener, what was read may be in the kernel only. It must be
+    // stable before anything is built upon it: else a power cut could keep the new blocks and lose
+    // the superblock or the frames that made their places free.
+    const int data_error = co_await data.sync();
+    const int journal_error = co_await journal.sync();
+    if (data_error != 0 || journal_error != 0)
+      co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
     // Takes the replayed state to the disk and opens a new epoch: what an older opener's journal
     // says after this point can never count again.
     HOZON_CO_CHECK(co_await core->checkpointer->run());
