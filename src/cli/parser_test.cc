@@ -279,7 +279,7 @@ TEST_F(ParserTest, OnlyVersionNeedsNoInstance) {
 }
 
 TEST_F(ParserTest, CompletionTakesAnyWords) {
-  EXPECT_EQ(good("__complete -- snapshot delete --dir D -o json --help m").others.size(), 8U);
+  EXPECT_EQ(good("__complete -- snapshot delete --dir D -o json --help m").others.size(), 9U);
   EXPECT_EQ(good("__complete").others.size(), 0U);
 }
 
