@@ -129,7 +129,7 @@ class Stored:
 
 def create_pool(program, directory, size_bytes):
     """Formats a pool the way `hozon pool create` does."""
-    run = subprocess.run([program, "--create", "--size", str(size_bytes), "--pool-dir", directory],
+    run = subprocess.run([program, "create", "--pool-dir", directory, "--size", str(size_bytes)],
                          capture_output=True, text=True)
     if run.returncode != 0:
         raise RuntimeError(f"cannot create a pool: {run.stderr.strip()}")
