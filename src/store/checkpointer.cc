@@ -264,12 +264,9 @@ Task<Status> Checkpointer::write_blocks(Image& image) {
     if (writes.running() >= kWritesInFlight) co_await writes.wait();
   }
   co_await writes.wait();
-  if (error == 0 && !mutant(Mutant::kForgottenCheckpointSync)) error = co_await core_.data.sync();
-  if (error != 0) {
-    core_.fail(errno_to_error(-error, "write a checkpoint to the pool's data"));
-    co_return core_.health;
-  }
-  co_return Status{};
+  if (error != 0) core_.fail(errno_to_error(-error, "write a checkpoint to the pool's data"));
+  if (!mutant(Mutant::kForgottenCheckpointSync)) co_return co_await core_.sync_data();
+  co_return core_.health;
 }
 
 Task<Status> Checkpointer::write_superblocks(const format::Superblock& superblock) {
@@ -277,12 +274,9 @@ Task<Status> Checkpointer::write_superblocks(const format::Superblock& superbloc
   std::memcpy(block.data(), &superblock, kBlockSize);
   const uint64_t slots = mutant(Mutant::kSingleSuperblockSlot) ? 1 : 2;
   for (uint64_t slot = 0; slot < slots; ++slot) {
-    int error = co_await core_.data.write(slot * kBlockSize, block.span());
-    if (error == 0) error = co_await core_.data.sync();
-    if (error != 0) {
-      core_.fail(errno_to_error(-error, "write the pool's superblock"));
-      co_return core_.health;
-    }
+    const int error = co_await core_.data.write(slot * kBlockSize, block.span());
+    if (error != 0) core_.fail(errno_to_error(-error, "write the pool's superblock"));
+    HOZON_CO_CHECK(co_await core_.sync_data());
   }
   co_return Status{};
 }

@@ -34,7 +34,8 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
       reclaimer(std::make_unique<Reclaimer>(*this)),
       background(executor_in),
       space_freed(executor_in),
-      journal_freed(executor_in) {
+      journal_freed(executor_in),
+      sync_mutex_(executor_in) {
   executor.add_turn_hook(this);
 }
 
@@ -126,6 +127,14 @@ Task<void> PoolCore::punch(Run run) {
                 run.block + run.count, -error);
   space.end_punch(run);
   space_freed.pulse();
+}
+
+Task<Status> PoolCore::sync_data() {
+  const Mutex::Guard guard = co_await sync_mutex_.lock();
+  if (!health) co_return health;
+  const int error = co_await data.sync();
+  if (error != 0) fail(errno_to_error(-error, "sync the pool's data"));
+  co_return health;
 }
 
 Task<Status> PoolCore::wait_journal_room(uint64_t bytes) {

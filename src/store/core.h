@@ -92,6 +92,10 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   // Whether changes of maps by metadata operations leave room for the next checkpoint.
   bool has_room_for_nodes() const;
 
+  // Syncs the data device. One at a time: of two that run together only one may be told of a lost
+  // write, and the other would build upon it. After a failure the pool has failed (D3, P6).
+  Task<Status> sync_data();
+
   // Appends logical records (in one frame) and applies them; waits for room in the journal first.
   // `build` makes the records from the state at that moment, and may refuse. Durable on return.
   using BuildRecords = std::function<Result<std::vector<format::Record>>()>;
@@ -116,6 +120,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
 
  private:
   Task<void> punch(Run run);
+  Mutex sync_mutex_;
   uint64_t retire_sequence_ = 0;
   uint64_t barrier_generation_ = 0;
 };

@@ -8,7 +8,12 @@
 namespace hozon::store {
 namespace {
 
-Task<void> sync_device(Device& device, int& error) { error = co_await device.sync(); }
+Task<void> sync_data(PoolCore& core) { (void)co_await core.sync_data(); }
+
+Task<void> sync_journal(PoolCore& core) {
+  const int error = co_await core.journal_device.sync();
+  if (error != 0) core.fail(errno_to_error(-error, "sync the pool's journal"));
+}
 
 }  // namespace
 
@@ -31,19 +36,12 @@ Task<void> Flusher::run() {
   const uint64_t covered = core_.journal.written_sequence();
   const uint64_t covered_mark = core_.journal.written_mark();
   core_.journal.begin_sync();
-  int data_error = 0;
-  int journal_error = 0;
   Group both(core_.executor);
-  if (!mutant(Mutant::kForgottenDataSync)) both.start(sync_device(core_.data, data_error));
-  if (!mutant(Mutant::kForgottenJournalSync))
-    both.start(sync_device(core_.journal_device, journal_error));
+  if (!mutant(Mutant::kForgottenDataSync)) both.start(sync_data(core_));
+  if (!mutant(Mutant::kForgottenJournalSync)) both.start(sync_journal(core_));
   co_await both.wait();
   running_ = false;
-  if (data_error != 0 || journal_error != 0) {
-    const bool is_data = data_error != 0;
-    core_.fail(errno_to_error(-(is_data ? data_error : journal_error),
-                              is_data ? "sync the pool's data" : "sync the pool's journal"));
-  } else {
+  if (core_.health) {
     durable_sequence_ = std::max(durable_sequence_, covered);
     core_.journal.set_mark(covered);
     core_.space.set_durable_mark(mutant(Mutant::kReuseBeforeMark) ? covered : covered_mark);
