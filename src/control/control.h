@@ -28,6 +28,8 @@
 
 namespace hozon::control {
 
+class Core;  // control/core.h
+
 struct Options {
   std::string directory;          // of the instance
   std::string program_directory;  // holds hozon-stored and hozon-ram; empty: that of this program
@@ -116,9 +118,11 @@ class Control {
   Result<JobId> start_snapshot_create(const std::string& machine, const SnapshotRequest& request,
                                       const std::string& key = {});
   // Result: {"machine": Machine, "snapshot": Snapshot, "kept": name of the snapshot that holds the
-  // state that was left, "restarted": bool, "steps": [sentence]}.
+  // state that was left, "restarted": bool, "steps": [sentence]}. When the machine could not be
+  // started again the job has failed and has this result; the disks are those of the snapshot.
+  // `disks_only` leaves a saved memory aside: the machine boots, as after a power cut.
   Result<JobId> start_snapshot_return(const std::string& machine, const std::string& snapshot,
-                                      const std::string& key = {});
+                                      const std::string& key = {}, bool disks_only = false);
   // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down.
   Result<JobId> start_snapshot_clone(const std::string& machine, const std::string& snapshot,
                                      const std::string& new_machine, const std::string& key = {});
@@ -134,7 +138,6 @@ class Control {
                                       const std::string& key = {});
 
  private:
-  class Core;
   explicit Control(std::unique_ptr<Core> core);
   std::unique_ptr<Core> core_;
 };

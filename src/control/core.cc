@@ -1,0 +1,105 @@
+#include "control/core.h"
+
+#include <filesystem>
+
+#include "base/log.h"
+#include "control/names.h"
+
+namespace hozon::control {
+
+Core::Core(Options given, Inventory opened)
+    : options(std::move(given)),
+      directory(options.directory),
+      inventory(std::move(opened)),
+      storage(directory),
+      guests(options.qemu_binary),
+      jobs(inventory, [this](const std::string& action, const nlohmann::json& arguments) {
+        return undo(action, arguments);
+      }) {}
+
+Core::~Core() { jobs.end(); }
+
+Result<std::unique_ptr<Core>> Core::open(Options options) {
+  std::error_code error;
+  const std::filesystem::path canonical = std::filesystem::canonical(options.directory, error);
+  if (error) return errno_error(error.value(), "open '{}'", options.directory);
+  options.directory = canonical.string();
+  if (options.program_directory.empty())
+    options.program_directory =
+        std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+  for (const char* name : {"/machines", "/pools", "/run", "/log"})
+    std::filesystem::create_directories(options.directory + name, error);
+  Inventory inventory = HOZON_TRY(Inventory::open(options.directory + "/hozon.db"));
+  std::unique_ptr<Core> core(new Core(std::move(options), std::move(inventory)));
+  core->adopt_guests();
+  HOZON_TRY(core->jobs.recover());
+  return core;
+}
+
+void Core::adopt_guests() {
+  const auto machines = inventory.machines();
+  if (!machines) {
+    log_error("{}", machines.error().what);
+    return;
+  }
+  for (const MachineRow& machine : *machines) {
+    const Status adopted = guests.adopt(machine.uuid, machine_directory(machine.uuid));
+    if (adopted)
+      log_info("machine '{}' runs on as pid {}", machine.name, guests.state(machine.uuid).pid);
+    else if (adopted.error().code != Code::kNotFound)
+      log_error("machine '{}': {}", machine.name, adopted.error().what);
+  }
+}
+
+Result<JobId> Core::begin_machine(const std::string& kind, const MachineRow& machine,
+                                  const std::string& object, const std::string& key,
+                                  JobBoard::Work work) {
+  return jobs.begin({.kind = kind,
+                     .object = object,
+                     .key = key,
+                     .locks = {machine_lock(machine.uuid)},
+                     .subject = fmt::format("machine '{}'", machine.name)},
+                    std::move(work));
+}
+
+Result<JobId> Core::begin_volume(const std::string& kind, const std::string& pool,
+                                 const std::vector<std::string>& names, const std::string& object,
+                                 const std::string& key, JobBoard::Work work) {
+  std::vector<std::string> locks;
+  for (const std::string& name : names) locks.push_back(volume_lock(pool, name));
+  return jobs.begin({.kind = kind,
+                     .object = object,
+                     .key = key,
+                     .locks = std::move(locks),
+                     .subject = fmt::format("volume '{}'", names.front())},
+                    std::move(work));
+}
+
+Result<QemuBinary> Core::qemu() {
+  const std::lock_guard guard(qemu_mutex_);
+  if (!qemu_) qemu_ = HOZON_TRY(inspect_qemu(options.qemu_binary));
+  return *qemu_;
+}
+
+Result<AcceleratorChoice> Core::accelerator() {
+  return choose_accelerator(
+      {.qemu_binary = options.qemu_binary, .cache_directory = directory + "/run", .wanted = ""});
+}
+
+// ---- Control: construction and jobs ----
+
+Result<std::unique_ptr<Control>> Control::open(Options options) {
+  return std::unique_ptr<Control>(new Control(HOZON_TRY(Core::open(std::move(options)))));
+}
+
+Control::Control(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+Control::~Control() = default;
+
+std::vector<Job> Control::jobs() const { return core_->jobs.jobs(kJobsShown); }
+Result<Job> Control::job(JobId id) const { return core_->jobs.job(id); }
+Result<Job> Control::wait(JobId id, int timeout_ms) const {
+  return core_->jobs.wait(id, timeout_ms);
+}
+Status Control::cancel(JobId id) { return core_->jobs.cancel(id); }
+
+}  // namespace hozon::control

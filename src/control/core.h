@@ -1,0 +1,110 @@
+// src/control/core.h
+// What the parts of Control share: the inventory, the pools, the running guests, the jobs, and the
+// work that jobs do. Inside of this room only; control.h is for everybody else.
+//
+// The parts: pools.cc, volumes.cc, machines.cc, machine_create.cc, snapshots.cc (bookkeeping),
+// snapshot_memory.cc, snapshot_return.cc, snapshot_clone.cc, undo.cc (what takes steps back),
+// views.cc.
+#pragma once
+
+#include <optional>
+
+#include "control/control.h"
+#include "control/guests.h"
+#include "control/inventory.h"
+#include "control/job_board.h"
+#include "control/storage.h"
+#include "qemu/qemu_binary.h"
+#include "qemu/spec.h"
+
+namespace hozon::control {
+
+class Core {
+ public:
+  static Result<std::unique_ptr<Core>> open(Options options);
+  ~Core();
+
+  // --- locks ---
+  static std::string machine_lock(const std::string& uuid) { return "machine:" + uuid; }
+  static std::string name_lock(const std::string& name) { return "machine_name:" + name; }
+  static std::string volume_lock(const std::string& pool, const std::string& name) {
+    return "volume:" + pool + "/" + name;
+  }
+  static std::string pool_lock(const std::string& pool) { return "pool:" + pool; }
+  Result<JobId> begin_machine(const std::string& kind, const MachineRow& machine,
+                              const std::string& object, const std::string& key,
+                              JobBoard::Work work);
+  Result<JobId> begin_volume(const std::string& kind, const std::string& pool,
+                             const std::vector<std::string>& names, const std::string& object,
+                             const std::string& key, JobBoard::Work work);
+
+  // --- views ---
+  Result<Machine> view(const MachineRow& row);
+  Snapshot view(const SnapshotRow& row, const MachineRow& machine,
+                const std::vector<SnapshotRow>& all) const;
+  Result<nlohmann::json> machine_json(const std::string& uuid);
+  Result<nlohmann::json> snapshot_json(const std::string& machine_uuid, const std::string& uuid);
+  Volume view(const link::VolumeInfo& info, const std::string& pool);
+  Point view(const link::PointInfo& info, const std::string& volume, const std::string& pool);
+  Result<Pool> pool_view(const std::string& name);
+
+  // --- volumes ---
+  // The pool that has the volume (kNotFound, kInvalidArgument: several).
+  Result<std::string> find_pool(const std::string& volume, const std::string& pool);
+  Status refuse_if_machines(const std::string& pool, const std::string& volume,
+                            const std::string& instead);
+  // Fails without a trace when the volume exists. Journaled; it is deleted again by an undo.
+  Status create_volume(JobRun& run, const std::string& pool, const std::string& name,
+                       uint64_t size_bytes, const std::string& from);
+
+  // --- machines ---
+  std::string machine_directory(const std::string& uuid) const {
+    return directory + "/machines/" + uuid;
+  }
+  Result<QemuBinary> qemu();
+  Result<AcceleratorChoice> accelerator();
+  // Starts QEMU; with kIncoming the caller feeds it and then calls guests.settle().
+  Status boot(const MachineRow& machine, StartMode mode, int incoming_fd = -1);
+  Status delete_machine(const std::string& uuid);  // may be repeated
+  Result<std::string> fresh_mac();
+  Result<nlohmann::json> do_create(JobRun& run, const MachineRequest& request, MachineRow machine);
+  Result<nlohmann::json> do_shutdown(JobRun& run, const MachineRow& machine, int timeout_ms);
+
+  // --- snapshots ---
+  Result<SnapshotRow> usable_snapshot(const MachineRow& machine, const std::string& reference);
+  Result<std::string> free_snapshot_name(const std::string& machine_uuid, const std::string& base);
+  Result<nlohmann::json> do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row);
+  Result<nlohmann::json> do_memory_snapshot(JobRun& run, const MachineRow& machine,
+                                            SnapshotRow row);
+  Result<nlohmann::json> do_return(JobRun& run, const std::string& machine_uuid,
+                                   const std::string& snapshot_uuid, bool disks_only);
+  Result<nlohmann::json> do_clone(JobRun& run, const std::string& machine_uuid,
+                                  const std::string& snapshot_uuid, MachineRow clone);
+  Status delete_points(const std::string& pool, const std::vector<std::string>& volumes,
+                       const std::string& point);
+  Status delete_snapshot(const std::string& machine_uuid, const std::string& uuid);
+  // Makes the inventory say that `kept` exists and the machine stands on `target`.
+  Status record_return(const std::string& machine_uuid, const std::string& target_uuid,
+                       const std::string& kept_uuid);
+  // After an interrupted or failed save: QEMU has ended it, its guest is free, and goes on if
+  // `run`.
+  Status settle_save(const std::string& machine_uuid, bool run);
+
+  // --- undo.cc ---
+  Status undo(const std::string& action, const nlohmann::json& arguments);
+
+  Options options;
+  std::string directory;
+  Inventory inventory;
+  Storage storage;
+  Guests guests;
+  JobBoard jobs;
+
+ private:
+  Core(Options options, Inventory inventory);
+  void adopt_guests();
+  std::mutex qemu_mutex_;
+  std::optional<QemuBinary> qemu_;
+};
+
+}  // namespace hozon::control

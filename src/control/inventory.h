@@ -1,0 +1,129 @@
+// src/control/inventory.h
+// What an instance knows beyond its pools: machines, their snapshots, jobs. One SQLite file.
+//
+// Tables are described in schema.cc. Invariants
+//   N1  A machine's name is unique; a snapshot's name is unique within its machine.
+//   N2  A snapshot whose status is "ok" is complete: every point that it lists exists.
+//   N3  Every unfinished job lists in job_steps what has to be undone or finished, in order, before
+//       it was begun.
+// Threading: any thread. Several changes that belong together: one Transaction of database().
+#pragma once
+
+#include <optional>
+
+#include "control/sqlite.h"
+#include "control/types.h"
+
+namespace hozon::control {
+
+struct MachineRow {
+  std::string uuid;
+  std::string name;
+  std::string description;
+  std::string pool;
+  uint64_t memory_bytes = 0;
+  unsigned cpus = 1;
+  std::string machine_type;
+  std::string cpu_model;
+  bool has_kernel = false;
+  bool has_initrd = false;
+  std::string append;
+  std::string vmgenid;
+  std::string current_parent;
+  uint64_t created_ns = 0;
+  uint64_t started_ns = 0;
+  std::vector<Disk> disks;  // detached ones too
+  std::vector<Nic> nics;
+};
+
+struct SnapshotRow {
+  std::string uuid;
+  std::string machine_uuid;
+  std::string name;
+  std::string description;
+  std::string kind = "user";
+  std::string status = "locked";
+  std::string parent;
+  uint64_t created_ns = 0;
+  std::string machine_state;
+  nlohmann::json memory;            // null, or MemoryInfo
+  nlohmann::json settings;          // settings.h
+  nlohmann::json environment;       // null, or what a memory restore needs to find again
+  std::vector<SnapshotDisk> disks;  // "ram" among them when it has memory
+};
+
+struct StepRow {
+  uint64_t id = 0;
+  std::string op;
+  nlohmann::json arguments;
+};
+
+struct JobRow {
+  Job job;
+  std::string key;
+  std::vector<std::string> locks;
+};
+
+class Inventory {
+ public:
+  // kUnimplemented: written by a newer Hozon. Older ones are brought up to date.
+  static Result<Inventory> open(const std::string& path);
+  Database& database() { return database_; }
+
+  // machines
+  Result<std::vector<MachineRow>> machines();
+  Result<MachineRow> machine(const std::string& reference);  // name or uuid
+  Status insert_machine(const MachineRow& row);
+  // Everything but uuid, name, description and pool; disks and NICs are replaced.
+  Status update_machine(const MachineRow& row);
+  Status set_current_parent(const std::string& machine_uuid, const std::string& snapshot_uuid);
+  Status set_started(const std::string& machine_uuid, uint64_t wall_ns);
+  Status set_vmgenid(const std::string& machine_uuid, const std::string& vmgenid);
+  Status delete_machine(const std::string& uuid);  // and its disks, NICs and snapshots
+  Result<bool> is_mac_used(const std::string& mac);
+  // "machine" or "machine@snapshot" of whoever needs the volume or point; "" when nobody does.
+  Result<std::string> user_of_volume(const std::string& pool, const std::string& volume);
+  Result<std::string> user_of_point(const std::string& pool, const std::string& volume,
+                                    const std::string& point);
+  Result<std::string> user_of_pool(const std::string& pool);
+
+  // snapshots
+  Result<std::vector<SnapshotRow>> snapshots(const std::string& machine_uuid);  // oldest first
+  Result<SnapshotRow> snapshot(const std::string& machine_uuid, const std::string& reference);
+  Status insert_snapshot(const SnapshotRow& row);  // with its disks
+  // Status, disks, memory, environment, machine_state.
+  Status update_snapshot(const SnapshotRow& row);
+  Status set_snapshot_status(const std::string& uuid, const std::string& status);
+  Status rename_snapshot(const std::string& uuid, const std::string& name);
+  Status describe_snapshot(const std::string& uuid, const std::string& description);
+  // Its children and its machine's position move to its parent.
+  Status delete_snapshot(const std::string& uuid);
+  Result<bool> has_snapshot_name(const std::string& machine_uuid, const std::string& name);
+
+  // jobs
+  Result<uint64_t> insert_job(const JobRow& row);
+  Result<std::optional<uint64_t>> job_of_key(const std::string& key);
+  Status finish_job(const Job& job);  // and forgets its steps
+  Result<Job> job(uint64_t id);
+  Result<std::vector<Job>> jobs(size_t most);  // newest first
+  Result<std::vector<JobRow>> unfinished_jobs();
+  Result<uint64_t> add_step(uint64_t job, const std::string& op, const nlohmann::json& arguments);
+  Status remove_step(uint64_t step);
+  Status clear_steps(uint64_t job);
+  Result<std::vector<StepRow>> steps(uint64_t job);  // in order
+  Status trim_jobs(size_t keep);                     // the oldest ended ones go
+
+ private:
+  explicit Inventory(Database database) : database_(std::move(database)) {}
+  Status replace_devices(const MachineRow& row);
+  Result<MachineRow> machine_of(const Row& row);
+  Result<SnapshotRow> snapshot_of(const Row& row);
+  Status replace_snapshot_disks(const SnapshotRow& row);
+
+  Database database_;
+};
+
+// Brings the tables to the present version (schema.cc).
+Status migrate_schema(Database& database);
+
+}  // namespace hozon::control

@@ -1,0 +1,144 @@
+#include "control/inventory.h"
+
+namespace hozon::control {
+namespace {
+
+constexpr const char* kSelectSnapshots =
+    "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
+    "memory, settings, environment FROM snapshots WHERE machine = ?1 ORDER BY created_ns, uuid";
+constexpr const char* kSelectSnapshot =
+    "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
+    "memory, settings, environment FROM snapshots "
+    "WHERE machine = ?1 AND (uuid = ?2 OR name = ?2) ORDER BY uuid = ?2";
+
+std::string text_of(const nlohmann::json& object) {
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+nlohmann::json json_of(const std::string& text) {
+  nlohmann::json object = nlohmann::json::parse(text, nullptr, false);
+  return object.is_discarded() ? nlohmann::json(nullptr) : object;
+}
+
+}  // namespace
+
+Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
+  SnapshotRow snapshot;
+  snapshot.uuid = row.text(0);
+  snapshot.machine_uuid = row.text(1);
+  snapshot.name = row.text(2);
+  snapshot.description = row.text(3);
+  snapshot.kind = row.text(4);
+  snapshot.status = row.text(5);
+  snapshot.parent = row.text(6);
+  snapshot.created_ns = row.number(7);
+  snapshot.machine_state = row.text(8);
+  snapshot.memory = json_of(row.text(9));
+  snapshot.settings = json_of(row.text(10));
+  snapshot.environment = json_of(row.text(11));
+  for (const Row& disk : HOZON_TRY(database_.query(
+           "SELECT disk, volume, pool, point, size_bytes FROM snapshot_disks WHERE snapshot = ? "
+           "ORDER BY disk",
+           {sql(snapshot.uuid)})))
+    snapshot.disks.push_back(
+        {disk.text(0), disk.text(1), disk.text(2), disk.text(3), disk.number(4), {}});
+  return snapshot;
+}
+
+Result<std::vector<SnapshotRow>> Inventory::snapshots(const std::string& machine_uuid) {
+  std::vector<SnapshotRow> snapshots;
+  const Transaction view = HOZON_TRY(Transaction::begin(database_));
+  for (const Row& row : HOZON_TRY(database_.query(kSelectSnapshots, {sql(machine_uuid)})))
+    snapshots.push_back(HOZON_TRY(snapshot_of(row)));
+  return snapshots;
+}
+
+Result<SnapshotRow> Inventory::snapshot(const std::string& machine_uuid,
+                                        const std::string& reference) {
+  const auto rows =
+      HOZON_TRY(database_.query(kSelectSnapshot, {sql(machine_uuid), sql(reference)}));
+  if (rows.empty()) {
+    const MachineRow owner = HOZON_TRY(machine(machine_uuid));
+    return make_error(Code::kNotFound,
+                      "machine '{}' has no snapshot '{}'; `hozon snapshot list {}` shows them",
+                      owner.name, reference, owner.name);
+  }
+  return snapshot_of(rows.front());
+}
+
+Status Inventory::insert_snapshot(const SnapshotRow& row) {
+  Transaction transaction = HOZON_TRY(Transaction::begin(database_));
+  const Status inserted = database_.run(
+      "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      {sql(row.uuid), sql(row.machine_uuid), sql(row.name), sql(row.description), sql(row.kind),
+       sql(row.status), sql_or_null(row.parent), sql(row.created_ns), sql(row.machine_state),
+       sql(text_of(row.memory)), sql(text_of(row.settings)), sql(text_of(row.environment))});
+  if (!inserted && inserted.error().code == Code::kAlreadyExists)
+    return make_error(Code::kAlreadyExists,
+                      "the machine has a snapshot named '{}': choose another name", row.name);
+  HOZON_TRY(inserted);
+  HOZON_TRY(replace_snapshot_disks(row));
+  return transaction.commit();
+}
+
+Status Inventory::replace_snapshot_disks(const SnapshotRow& row) {
+  HOZON_TRY(database_.run("DELETE FROM snapshot_disks WHERE snapshot = ?", {sql(row.uuid)}));
+  for (const SnapshotDisk& disk : row.disks)
+    HOZON_TRY(database_.run(
+        "INSERT INTO snapshot_disks (snapshot, disk, volume, pool, point, size_bytes) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        {sql(row.uuid), sql(disk.disk), sql(disk.volume), sql(disk.pool), sql(disk.point),
+         sql(disk.size_bytes)}));
+  return {};
+}
+
+// Called inside a transaction.
+Status Inventory::update_snapshot(const SnapshotRow& row) {
+  HOZON_TRY(database_.run(
+      "UPDATE snapshots SET status = ?, machine_state = ?, memory = ?, environment = ? "
+      "WHERE uuid = ?",
+      {sql(row.status), sql(row.machine_state), sql(text_of(row.memory)),
+       sql(text_of(row.environment)), sql(row.uuid)}));
+  return replace_snapshot_disks(row);
+}
+
+Status Inventory::set_snapshot_status(const std::string& uuid, const std::string& status) {
+  return database_.run("UPDATE snapshots SET status = ? WHERE uuid = ?", {sql(status), sql(uuid)});
+}
+
+Status Inventory::rename_snapshot(const std::string& uuid, const std::string& name) {
+  const Status renamed =
+      database_.run("UPDATE snapshots SET name = ? WHERE uuid = ?", {sql(name), sql(uuid)});
+  if (!renamed && renamed.error().code == Code::kAlreadyExists)
+    return make_error(Code::kAlreadyExists,
+                      "the machine has a snapshot named '{}': choose another name", name);
+  return renamed;
+}
+
+Status Inventory::describe_snapshot(const std::string& uuid, const std::string& description) {
+  return database_.run("UPDATE snapshots SET description = ? WHERE uuid = ?",
+                       {sql(description), sql(uuid)});
+}
+
+Status Inventory::delete_snapshot(const std::string& uuid) {
+  Transaction transaction = HOZON_TRY(Transaction::begin(database_));
+  HOZON_TRY(
+      database_.run("UPDATE snapshots SET parent = (SELECT parent FROM snapshots WHERE uuid = ?1) "
+                    "WHERE parent = ?1",
+                    {sql(uuid)}));
+  HOZON_TRY(database_.run(
+      "UPDATE machines SET current_parent = (SELECT parent FROM snapshots WHERE uuid = ?1) "
+      "WHERE current_parent = ?1",
+      {sql(uuid)}));
+  HOZON_TRY(database_.run("DELETE FROM snapshots WHERE uuid = ?", {sql(uuid)}));
+  return transaction.commit();
+}
+
+Result<bool> Inventory::has_snapshot_name(const std::string& machine_uuid,
+                                          const std::string& name) {
+  return !HOZON_TRY(database_.query("SELECT 1 FROM snapshots WHERE machine = ? AND name = ?",
+                                    {sql(machine_uuid), sql(name)}))
+              .empty();
+}
+
+}  // namespace hozon::control

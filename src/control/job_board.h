@@ -1,0 +1,114 @@
+// src/control/job_board.h
+// Runs jobs, each on a thread of its own, with locks, a journal and a way back.
+//
+// A job is   running   its thread works, or undoes what it did
+//            done | failed | cancelled   final; the record says so and its locks are free
+// Invariants
+//   J1  A job holds its locks from before its record exists until after it has ended. Locks are
+//       memory only: a lock without a living job cannot exist. begin() refuses when one is taken.
+//   J2  What a job is about to change outside the inventory is journaled first, with an action that
+//       takes it back or finishes it. A job that fails runs these actions, newest first; so does
+//       the next start of this program for jobs that it finds unfinished.
+//   J3  Actions may be repeated: one that finds its work done succeeds. One that fails because
+//       somebody does not answer is repeated until it succeeds; the locks are held meanwhile.
+// Threading: any thread.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "control/inventory.h"
+
+namespace hozon::control {
+
+class JobBoard;
+
+// What a running job sees of itself. Used by the job's thread only.
+class JobRun {
+ public:
+  JobId id() const { return id_; }
+  void step(const std::string& words);
+  void progress(uint64_t done, uint64_t total);
+  // kCancelled when somebody asked for an end (or this program ends: then nothing is undone now).
+  Status check() const;
+  bool is_interrupted() const;
+  // J2. The action is one of those that the JobBoard's owner knows (undo.cc).
+  Result<uint64_t> journal(const std::string& action, const nlohmann::json& arguments);
+  // Forgets one action, or with `change` all of them in one transaction with that change: what was
+  // done so far will not be undone any more.
+  Status forget(uint64_t action);
+  Status commit(const std::function<Status()>& change);
+  // Shown with the job even when it fails.
+  void set_result(nlohmann::json result);
+
+ private:
+  friend class JobBoard;
+  JobRun(JobBoard& board, JobId id) : board_(board), id_(id) {}
+  JobBoard& board_;
+  JobId id_;
+};
+
+class JobBoard {
+ public:
+  using Work = std::function<Result<nlohmann::json>(JobRun&)>;
+  using Undo = std::function<Status(const std::string& action, const nlohmann::json& arguments)>;
+  static constexpr size_t kRunningMax = 64;
+  static constexpr size_t kKept = 5000;
+
+  JobBoard(Inventory& inventory, Undo undo);
+  ~JobBoard();  // end() first
+
+  struct Begin {
+    std::string kind;
+    std::string object;
+    std::string key;
+    std::vector<std::string> locks;  // "machine:<uuid>", "volume:<pool>/<name>", ...
+    std::string subject;             // for people, of a refusal: "machine 'web'"
+  };
+  // kBusy when a lock is taken; kResourceExhausted when too many jobs run.
+  Result<JobId> begin(const Begin& begin, Work work);
+  // The job that an idempotency key stands for.
+  Result<std::optional<JobId>> find_key(const std::string& key);
+  // Takes up what the last run of this program left unfinished (J2).
+  Status recover();
+  // Refuses new jobs, interrupts the running ones, waits for their threads.
+  void end();
+
+  Result<Job> job(JobId id);
+  std::vector<Job> jobs(size_t most);
+  Result<Job> wait(JobId id, int timeout_ms);
+  Status cancel(JobId id);
+  std::optional<Lock> lock_of(const std::string& lock);
+
+ private:
+  friend class JobRun;
+  struct Running {
+    Job job;
+    std::vector<std::string> locks;
+    bool cancel_wanted = false;
+    bool is_recovery = false;
+    bool ended = false;
+    std::thread thread;
+  };
+  using Guard = std::unique_lock<std::mutex>;
+  Status take_locks(const std::vector<std::string>& locks, const Job& job,
+                    const std::string& subject);
+  void run(const std::shared_ptr<Running>& running, const Work& work);
+  // False when this program ends before everything is undone.
+  bool undo_all(const std::shared_ptr<Running>& running);
+  void finish(const std::shared_ptr<Running>& running, Result<nlohmann::json> result);
+  void update(JobId id, const std::function<void(Job&)>& change);
+  void join_ended();
+
+  Inventory& inventory_;
+  Undo undo_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<uint64_t, std::shared_ptr<Running>> running_;
+  std::map<std::string, Lock> locks_;
+  bool ending_ = false;
+};
+
+}  // namespace hozon::control

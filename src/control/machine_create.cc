@@ -1,0 +1,134 @@
+// A machine is made under the lock of its name: record first (so that it is seen, locked), then its
+// directory and volumes; whatever goes wrong, all of it goes away again.
+#include <algorithm>
+#include <filesystem>
+
+#include "control/core.h"
+#include "control/image.h"
+#include "control/json.h"
+#include "control/names.h"
+#include "control/settings.h"
+
+namespace hozon::control {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+Status check_file(std::string_view what, const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error))
+    return make_error(Code::kNotFound, "{} '{}' does not exist", what, path);
+  if (fs::is_regular_file(path, error)) return {};
+  return make_error(Code::kInvalidArgument, "{} '{}' is not a file", what, path);
+}
+
+Status copy_into(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) return errno_error(error.value(), "copy '{}'", from);
+  fs::permissions(to, fs::perms::owner_read | fs::perms::owner_write, error);
+  return {};
+}
+
+Status check_request(const MachineRequest& request, const Options& options) {
+  HOZON_TRY(check_name("machine", request.name, kMachineNameMax));
+  HOZON_TRY(check_description(request.description));
+  if (request.disks.size() > kDisksMax)
+    return make_error(Code::kInvalidArgument, "a machine has at most {} disks", kDisksMax);
+  if (request.nic_count > kNicsMax)
+    return make_error(Code::kInvalidArgument, "a machine has at most {} NICs", kNicsMax);
+  if (request.disks.empty() && request.kernel.empty())
+    return make_error(Code::kInvalidArgument,
+                      "machine '{}' would have nothing to boot: give --image, --disk or --kernel",
+                      request.name);
+  if (request.kernel.empty() && (!request.initrd.empty() || !request.append.empty()))
+    return make_error(Code::kInvalidArgument, "--initrd and --append need --kernel");
+  if (!request.kernel.empty()) HOZON_TRY(check_file("kernel", request.kernel));
+  if (!request.initrd.empty()) HOZON_TRY(check_file("initrd", request.initrd));
+  for (const DiskRequest& disk : request.disks) {
+    if (disk.image.empty() || disk.size_bytes != 0) HOZON_TRY(check_volume_size(disk.size_bytes));
+    if (disk.image.empty()) continue;
+    const Image image = HOZON_TRY(inspect_image(disk.image, options.qemu_img));
+    if (disk.size_bytes != 0 && disk.size_bytes < image.size_bytes)
+      return make_error(Code::kInvalidArgument, "a disk of {} is too small for image '{}' of {}",
+                        format_bytes(disk.size_bytes), disk.image, format_bytes(image.size_bytes));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> Core::fresh_mac() {
+  for (;;) {
+    std::string mac = new_mac_address();
+    if (!HOZON_TRY(inventory.is_mac_used(mac))) return mac;
+  }
+}
+
+Result<json> Core::do_create(JobRun& run, const MachineRequest& request, MachineRow machine) {
+  const std::string home = machine_directory(machine.uuid);
+  HOZON_TRY(run.journal("machine.forget", {{"machine", machine.uuid}}));
+  HOZON_TRY(inventory.insert_machine(machine));
+  std::error_code error;
+  fs::create_directories(home, error);
+  if (error) return errno_error(error.value(), "make '{}'", home);
+  fs::permissions(home, fs::perms::owner_all, error);
+  if (machine.has_kernel) HOZON_TRY(copy_into(request.kernel, home + "/" + kKernelFile));
+  if (machine.has_initrd) HOZON_TRY(copy_into(request.initrd, home + "/" + kInitrdFile));
+  for (size_t i = 0; i < request.disks.size(); ++i) {
+    HOZON_TRY(run.check());
+    Disk& disk = machine.disks[i];
+    HOZON_TRY(create_volume(run, disk.pool, disk.volume, request.disks[i].size_bytes,
+                            request.disks[i].image));
+    disk.size_bytes = HOZON_TRY(storage.volume(disk.pool, disk.volume)).size_bytes;
+  }
+  HOZON_TRY(run.commit([&] { return inventory.update_machine(machine); }));
+  return machine_json(machine.uuid);
+}
+
+Result<JobId> Control::start_machine_create(const MachineRequest& request, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  HOZON_TRY(check_request(request, core_->options));
+  if (core_->inventory.machine(request.name))
+    return make_error(Code::kAlreadyExists, "a machine named '{}' exists", request.name);
+  HOZON_TRY(core_->storage.stats(request.pool));
+  MachineRow row;
+  row.uuid = new_uuid();
+  row.name = request.name;
+  row.description = request.description;
+  row.pool = request.pool;
+  row.memory_bytes = request.memory_bytes;
+  row.cpus = request.cpus;
+  row.machine_type = HOZON_TRY(core_->qemu()).machine_type;
+  const AcceleratorChoice choice = HOZON_TRY(core_->accelerator());
+  row.cpu_model = choice.cpu_model;
+  row.has_kernel = !request.kernel.empty();
+  row.has_initrd = !request.initrd.empty();
+  row.append = request.append;
+  row.vmgenid = new_uuid();
+  row.created_ns = wall_clock_ns();
+  for (size_t i = 0; i < request.disks.size(); ++i) {
+    const std::string id = disk_id(i);
+    const std::string volume = volume_of_disk(request.name, id);
+    if (core_->storage.volume(request.pool, volume))
+      return make_error(Code::kAlreadyExists,
+                        "a volume named '{}' is in the way of machine '{}': delete or clone it",
+                        volume, request.name);
+    row.disks.push_back({id, volume, request.pool, request.disks[i].size_bytes, true});
+  }
+  for (unsigned i = 0; i < request.nic_count; ++i)
+    row.nics.push_back({fmt::format("net{}", i), HOZON_TRY(core_->fresh_mac()), "user"});
+  HOZON_TRY(validate_spec(
+      spec_of(row, core_->storage, core_->machine_directory(row.uuid), choice.accelerator)));
+  return core_->jobs.begin({.kind = "machine.create",
+                            .object = request.name,
+                            .key = key,
+                            .locks = {Core::machine_lock(row.uuid), Core::name_lock(row.name)},
+                            .subject = fmt::format("machine name '{}'", row.name)},
+                           [core = core_.get(), request, row](JobRun& run) {
+                             return core->do_create(run, request, row);
+                           });
+}
+
+}  // namespace hozon::control

@@ -1,0 +1,208 @@
+// The life of a machine: start, pause, resume, shutdown, kill, delete. Creation: machine_create.cc.
+#include <filesystem>
+
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+#include "control/settings.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kPoolPatienceMs = 8000;
+constexpr int kStopMs = 90'000;  // `stop` flushes, and waits for a pool that is being restarted
+constexpr int kPressAgainMs = 15'000;
+constexpr int kCancelPatienceMs = 10'000;
+
+std::unexpected<Error> wrong_state(const MachineRow& machine, PowerState state,
+                                   std::string_view remedy) {
+  return make_error(Code::kWrongState, "machine '{}' is {}: {}", machine.name,
+                    power_state_name(state), remedy);
+}
+
+}  // namespace
+
+Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd) {
+  // QEMU waits without an end for a pool that does not answer: ask first.
+  for (const Disk& disk : attached_disks(machine)) {
+    const auto stats = storage.stats(disk.pool, kPoolPatienceMs);
+    if (!stats)
+      return add_context(stats.error(), fmt::format("machine '{}' cannot start", machine.name));
+  }
+  const AcceleratorChoice choice = HOZON_TRY(accelerator());
+  const MachineSpec spec =
+      spec_of(machine, storage, machine_directory(machine.uuid), choice.accelerator);
+  HOZON_TRY(validate_spec(spec));
+  const Status started = guests.start(spec, machine_directory(machine.uuid), mode, incoming_fd);
+  if (!started)
+    return add_context(started.error(), fmt::format("machine '{}' cannot start", machine.name));
+  HOZON_TRY(inventory.set_started(machine.uuid, wall_clock_ns()));
+  return mode == StartMode::kIncoming ? Status() : guests.settle(machine.uuid);
+}
+
+Status Core::delete_machine(const std::string& uuid) {
+  const auto machine = inventory.machine(uuid);
+  if (!machine)
+    return machine.error().code == Code::kNotFound ? Status() : std::unexpected(machine.error());
+  HOZON_TRY(guests.kill(uuid, ""));
+  std::vector<Disk> volumes = machine->disks;
+  volumes.push_back(
+      {kMemoryDisk, volume_of_disk(machine->name, kMemoryDisk), machine->pool, 0, true});
+  for (const Disk& disk : volumes) {
+    const Status deleted = storage.delete_volume(disk.pool, disk.volume, true);
+    if (!deleted && deleted.error().code != Code::kNotFound) return deleted;
+  }
+  HOZON_TRY(inventory.delete_machine(uuid));
+  std::error_code error;
+  std::filesystem::remove_all(machine_directory(uuid), error);
+  return {};
+}
+
+Result<json> Core::do_shutdown(JobRun& run, const MachineRow& machine, int timeout_ms) {
+  const GuestHandle guest = HOZON_TRY(guests.handle(machine.uuid));
+  const uint64_t deadline_us = monotonic_us() + static_cast<uint64_t>(timeout_ms) * 1000;
+  uint64_t press_again_us = 0;
+  guests.set_stopping(machine.uuid, true);
+  run.step("waiting for the guest to switch itself off");
+  while (!guests.wait_down(machine.uuid, 200)) {
+    const uint64_t now = monotonic_us();
+    const Status wanted = run.check();
+    if (!wanted || now > deadline_us) {
+      guests.set_stopping(machine.uuid, false);
+      HOZON_TRY(wanted);
+      return make_error(Code::kUnavailable,
+                        "the guest of machine '{}' did not switch itself off within {} s; "
+                        "`hozon machine kill {}` ends it",
+                        machine.name, timeout_ms / 1000, machine.name);
+    }
+    // A guest that is still booting misses the first press.
+    if (now < press_again_us) continue;
+    press_again_us = now + kPressAgainMs * 1000;
+    (void)guest.qmp->call("system_powerdown");
+  }
+  return machine_json(machine.uuid);
+}
+
+std::vector<Machine> Control::machines() const {
+  std::vector<Machine> machines;
+  for (const MachineRow& row : core_->inventory.machines().value_or(std::vector<MachineRow>{}))
+    if (auto machine = core_->view(row)) machines.push_back(*std::move(machine));
+  return machines;
+}
+
+Result<Machine> Control::machine(const std::string& machine) const {
+  return core_->view(HOZON_TRY(core_->inventory.machine(machine)));
+}
+
+Result<JobId> Control::start_machine_start(const std::string& machine, bool paused,
+                                           const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  const auto work = [core = core_.get(), row, paused](JobRun& run) -> Result<json> {
+    const PowerState state = core->guests.state(row.uuid).state;
+    if (state != PowerState::kDown) return wrong_state(row, state, "it runs already");
+    run.step("starting QEMU");
+    HOZON_TRY(core->boot(row, paused ? StartMode::kPaused : StartMode::kRun));
+    return core->machine_json(row.uuid);
+  };
+  const PowerState state = core_->guests.state(row.uuid).state;
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (!lock && state != PowerState::kDown) return wrong_state(row, state, "it runs already");
+  return core_->begin_machine("machine.start", row, row.name, key, work);
+}
+
+Result<JobId> Control::start_machine_pause(const std::string& machine, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  const PowerState state = core_->guests.state(row.uuid).state;
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (!lock && state != PowerState::kUp)
+    return wrong_state(row, state, "only a machine that is up can be paused");
+  const auto work = [core = core_.get(), row](JobRun&) -> Result<json> {
+    const GuestHandle guest = HOZON_TRY(core->guests.handle(row.uuid));
+    HOZON_TRY(guest.qmp->call("stop", json::object(), kStopMs));
+    HOZON_TRY(core->guests.settle(row.uuid));
+    return core->machine_json(row.uuid);
+  };
+  return core_->begin_machine("machine.pause", row, row.name, key, work);
+}
+
+Result<JobId> Control::start_machine_resume(const std::string& machine, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  const PowerState state = core_->guests.state(row.uuid).state;
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (!lock && state != PowerState::kPaused && state != PowerState::kSuspended)
+    return wrong_state(row, state,
+                       state == PowerState::kDown ? "`hozon machine start` starts it"
+                                                  : "only a paused machine can be resumed");
+  const auto work = [core = core_.get(), row, state](JobRun&) -> Result<json> {
+    const GuestHandle guest = HOZON_TRY(core->guests.handle(row.uuid));
+    HOZON_TRY(guest.qmp->call(state == PowerState::kSuspended ? "system_wakeup" : "cont",
+                              json::object(), kStopMs));
+    HOZON_TRY(core->guests.settle(row.uuid));
+    return core->machine_json(row.uuid);
+  };
+  return core_->begin_machine("machine.resume", row, row.name, key, work);
+}
+
+Result<JobId> Control::start_machine_shutdown(const std::string& machine, int timeout_ms,
+                                              const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  const PowerState state = core_->guests.state(row.uuid).state;
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (!lock && state != PowerState::kUp)
+    return wrong_state(row, state,
+                       state == PowerState::kDown
+                           ? "there is nothing to shut down"
+                           : "resume it first, or end it with `hozon machine kill`");
+  return core_->begin_machine("machine.shutdown", row, row.name, key,
+                              [core = core_.get(), row, timeout_ms](JobRun& run) {
+                                return core->do_shutdown(run, row, timeout_ms);
+                              });
+}
+
+Result<JobId> Control::start_machine_kill(const std::string& machine, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  // A shutdown that waits for a deaf guest must not be in the way of the remedy.
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (lock && lock->reason == "machine.shutdown") {
+    (void)core_->jobs.cancel({lock->job});
+    (void)core_->jobs.wait({lock->job}, kCancelPatienceMs);
+  } else if (!lock && core_->guests.state(row.uuid).state == PowerState::kDown) {
+    return wrong_state(row, PowerState::kDown, "there is nothing to end");
+  }
+  const auto work = [core = core_.get(), row](JobRun&) -> Result<json> {
+    HOZON_TRY(core->guests.kill(row.uuid, ""));
+    return core->machine_json(row.uuid);
+  };
+  return core_->begin_machine("machine.kill", row, row.name, key, work);
+}
+
+Result<JobId> Control::start_machine_delete(const std::string& machine, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  const auto refusal = [row](PowerState state) {
+    return wrong_state(row, state, "shut it down first, or end it with `hozon machine kill`");
+  };
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  const PowerState state_now = core_->guests.state(row.uuid).state;
+  if (!lock && state_now != PowerState::kDown) return refusal(state_now);
+  const auto work = [core = core_.get(), row, refusal](JobRun& run) -> Result<json> {
+    const PowerState state = core->guests.state(row.uuid).state;
+    if (state != PowerState::kDown) return refusal(state);
+    // From here on it only goes forward.
+    HOZON_TRY(run.journal("machine.delete", {{"machine", row.uuid}}));
+    run.step("deleting its volumes");
+    HOZON_TRY(core->delete_machine(row.uuid));
+    HOZON_TRY(run.commit([] { return Status(); }));
+    return json{{"deleted", row.name}};
+  };
+  return core_->begin_machine("machine.delete", row, row.name, key, work);
+}
+
+}  // namespace hozon::control

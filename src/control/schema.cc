@@ -1,0 +1,125 @@
+// The tables, as a list of migrations that only ever grows: number N brings version N-1 to N. The
+// version is SQLite's user_version, written in the same transaction as the tables.
+#include <array>
+
+#include "control/inventory.h"
+
+namespace hozon::control {
+namespace {
+
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE machines (
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  description TEXT NOT NULL,
+  pool TEXT NOT NULL,
+  memory_bytes INTEGER NOT NULL,
+  cpus INTEGER NOT NULL,
+  machine_type TEXT NOT NULL,
+  cpu_model TEXT NOT NULL,
+  has_kernel INTEGER NOT NULL,
+  has_initrd INTEGER NOT NULL,
+  append TEXT NOT NULL,
+  vmgenid TEXT NOT NULL,
+  current_parent TEXT REFERENCES snapshots(uuid) DEFERRABLE INITIALLY DEFERRED,
+  created_ns INTEGER NOT NULL,
+  started_ns INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE disks (
+  machine TEXT NOT NULL REFERENCES machines(uuid) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  pool TEXT NOT NULL,
+  volume TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  attached INTEGER NOT NULL,
+  PRIMARY KEY (machine, id),
+  UNIQUE (pool, volume)
+) STRICT;
+
+CREATE TABLE nics (
+  machine TEXT NOT NULL REFERENCES machines(uuid) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  mac TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  PRIMARY KEY (machine, id)
+) STRICT;
+
+CREATE TABLE snapshots (
+  uuid TEXT PRIMARY KEY,
+  machine TEXT NOT NULL REFERENCES machines(uuid) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  description TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  status TEXT NOT NULL,
+  parent TEXT REFERENCES snapshots(uuid) DEFERRABLE INITIALLY DEFERRED,
+  created_ns INTEGER NOT NULL,
+  machine_state TEXT NOT NULL,
+  memory TEXT NOT NULL,
+  settings TEXT NOT NULL,
+  environment TEXT NOT NULL,
+  UNIQUE (machine, name)
+) STRICT;
+
+CREATE TABLE snapshot_disks (
+  snapshot TEXT NOT NULL REFERENCES snapshots(uuid) ON DELETE CASCADE,
+  disk TEXT NOT NULL,
+  pool TEXT NOT NULL,
+  volume TEXT NOT NULL,
+  point TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  PRIMARY KEY (snapshot, disk)
+) STRICT;
+CREATE INDEX snapshot_disks_by_volume ON snapshot_disks (pool, volume);
+
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  key TEXT UNIQUE,
+  kind TEXT NOT NULL,
+  object TEXT NOT NULL,
+  locks TEXT NOT NULL,
+  state TEXT NOT NULL,
+  step TEXT NOT NULL,
+  progress_done INTEGER NOT NULL,
+  progress_total INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL,
+  ended_ns INTEGER NOT NULL,
+  error_code TEXT,
+  error TEXT,
+  result TEXT NOT NULL
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state);
+
+CREATE TABLE job_steps (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+  op TEXT NOT NULL,
+  arguments TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+)sql";
+
+constexpr std::array kMigrations = {kVersion1};
+
+}  // namespace
+
+Status migrate_schema(Database& database) {
+  const auto rows = HOZON_TRY(database.query("PRAGMA user_version"));
+  const uint64_t version = rows.front().number(0);
+  if (version > kMigrations.size())
+    return make_error(Code::kUnimplemented,
+                      "the inventory has version {} and this program knows versions up to {}: "
+                      "use the newer Hozon that wrote it",
+                      version, kMigrations.size());
+  for (uint64_t next = version; next < kMigrations.size(); ++next) {
+    Transaction transaction = HOZON_TRY(Transaction::begin(database));
+    HOZON_TRY(database.run_script(kMigrations.at(next)));
+    const std::string mark = fmt::format("PRAGMA user_version={}", next + 1);
+    HOZON_TRY(database.run_script(mark.c_str()));
+    HOZON_TRY(transaction.commit());
+  }
+  return {};
+}
+
+}  // namespace hozon::control

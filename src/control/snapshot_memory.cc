@@ -1,0 +1,293 @@
+// A snapshot with memory: disks and RAM of one instant, while the guest goes on.
+//
+// The order is that of qemu-facts.md, section 1. `stop` halts the vCPUs and flushes; the disks'
+// points are made; `migrate` with background-snapshot write-protects the RAM and QEMU 7.2 resumes
+// the guest by itself. `cont` is sent only when no RESUME came although the first page was seen on
+// the stream: earlier it would let the guest run before the protection, and the memory would be of
+// a later instant than the disks. A save is never cancelled: QEMU 7.2 would freeze the guest.
+#include <algorithm>
+#include <thread>
+
+#include "base/log.h"
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+#include "control/settings.h"
+#include "qemu/ram_save.h"
+#include "qemu/write_protection.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kStopMs = 90'000;
+constexpr int kListenMs = 100;
+constexpr uint64_t kResumePatienceUs = 1'000'000;  // after the first page, before we send `cont`
+constexpr uint64_t kSilenceUs = 300'000'000;       // without any progress: something hangs
+constexpr int kVerdictMs = 600'000;
+constexpr uint64_t kBandwidth = 20ULL << 30;  // QEMU's default is 128 MiB/s
+
+std::string text_member(const json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && found->is_string()
+             ? found->get<std::string>()
+             : "";
+}
+
+Status set_capabilities(QmpClient& qmp, bool background) {
+  const json capabilities = {{{"capability", "events"}, {"state", true}},
+                             {{"capability", "background-snapshot"}, {"state", background}}};
+  HOZON_TRY(qmp.call("migrate-set-capabilities", {{"capabilities", capabilities}}));
+  return {};
+}
+
+Result<std::string> migration_status(QmpClient& qmp) {
+  return text_member(HOZON_TRY(qmp.call("query-migrate")), "status");
+}
+
+bool is_saving(const std::string& status) {
+  return status == "setup" || status == "active" || status == "device" ||
+         status == "pre-switchover" || status == "wait-unplug" || status == "cancelling";
+}
+
+// One save, from the stop to both verdicts.
+class MemorySave {
+ public:
+  MemorySave(Core& core, JobRun& run, const MachineRow& machine, SnapshotRow& row)
+      : core_(core), run_(run), machine_(machine), row_(row) {}
+
+  Status prepare();
+  Status cut();
+  Status follow();
+  MemoryInfo info() const { return info_; }
+  json environment() const { return environment_; }
+
+ private:
+  Status prepare_volume();
+  Status choose_mode();
+  Status note_environment();
+  Status listen(RamStatus& status);
+  Status take_verdict(const std::string& end);
+
+  Core& core_;
+  JobRun& run_;
+  const MachineRow& machine_;
+  SnapshotRow& row_;
+  std::shared_ptr<QmpClient> qmp_;
+  std::optional<RamHelper> helper_;
+  std::vector<std::string> volumes_;
+  MemoryInfo info_;
+  json environment_;
+  bool was_up_ = false;
+  bool live_ = false;
+  bool resumed_ = false;
+  uint64_t started_us_ = 0;
+  uint64_t seen_event_ = 0;
+  int64_t stopped_at_us_ = 0;
+};
+
+Status MemorySave::prepare() {
+  const GuestHandle guest = HOZON_TRY(core_.guests.handle(machine_.uuid));
+  qmp_ = guest.qmp;
+  was_up_ = core_.guests.state(machine_.uuid).state == PowerState::kUp;
+  if (is_saving(HOZON_TRY(migration_status(*qmp_))))
+    return make_error(Code::kBusy, "an earlier save of machine '{}' has not ended: try again later",
+                      machine_.name);
+  info_.ram_bytes = machine_.memory_bytes;
+  info_.state_after_load = was_up_ ? "up" : "paused";
+  HOZON_TRY(note_environment());
+  HOZON_TRY(prepare_volume());
+  HOZON_TRY(choose_mode());
+  run_.step("starting the memory helper");
+  helper_ = HOZON_TRY(start_ram_save(
+      {.program = core_.options.program_directory + "/hozon-ram",
+       .directory = core_.machine_directory(machine_.uuid),
+       .name = "save-" + row_.uuid,
+       .uri = core_.storage.uri(machine_.pool, volume_of_disk(machine_.name, kMemoryDisk)),
+       .ram_bytes = machine_.memory_bytes}));
+  return {};
+}
+
+Status MemorySave::note_environment() {
+  const Accelerator accelerator =
+      core_.guests.state(machine_.uuid).accelerator == accelerator_name(Accelerator::kKvm)
+          ? Accelerator::kKvm
+          : Accelerator::kTcg;
+  SavedEnvironment environment;
+  environment.normalised = HOZON_TRY(normalised_command_line(
+      spec_of(machine_, core_.storage, core_.machine_directory(machine_.uuid), accelerator)));
+  environment.qemu_version = qmp_->qemu_version();
+  environment.accelerator = accelerator;
+  environment_ = to_json(environment);
+  return {};
+}
+
+Status MemorySave::prepare_volume() {
+  const std::string name = volume_of_disk(machine_.name, kMemoryDisk);
+  const uint64_t bytes = memory_volume_bytes(machine_.memory_bytes);
+  const auto existing = core_.storage.volume(machine_.pool, name);
+  if (!existing && existing.error().code != Code::kNotFound)
+    return std::unexpected(existing.error());
+  if (!existing)
+    HOZON_TRY(core_.storage.create_volume(machine_.pool, name, bytes));
+  else if (existing->size_bytes < bytes)
+    HOZON_TRY(core_.storage.resize_volume(machine_.pool, name, bytes, false));
+  row_.disks.push_back({kMemoryDisk, name, machine_.pool, row_.uuid, bytes, {}});
+  for (const SnapshotDisk& disk : row_.disks) volumes_.push_back(disk.volume);
+  return {};
+}
+
+Status MemorySave::choose_mode() {
+  live_ = false;
+  if (!was_up_) {
+    info_.mode_reason = "the machine was paused and stays so";
+  } else if (const Status possible = check_live_save_possible(); !possible) {
+    info_.mode_reason = possible.error().what;
+  } else if (const Status accepted = set_capabilities(*qmp_, true); !accepted) {
+    info_.mode_reason = accepted.error().what;
+  } else {
+    live_ = true;
+  }
+  info_.mode = live_ ? "live" : "stopped";
+  if (live_) return {};
+  HOZON_TRY(qmp_->call("migrate-set-parameters", {{"max-bandwidth", kBandwidth}}));
+  return set_capabilities(*qmp_, false);
+}
+
+// Everything between `stop` and `migrate` is time that the guest stands still.
+Status MemorySave::cut() {
+  HOZON_TRY(run_.journal("save.settle", {{"machine", machine_.uuid}, {"run", was_up_}}));
+  HOZON_TRY(run_.journal("points.delete",
+                         {{"pool", machine_.pool}, {"volumes", volumes_}, {"point", row_.uuid}}));
+  run_.step("stopping the guest for the cut");
+  std::vector<std::string> disks = volumes_;
+  disks.pop_back();  // the memory volume gets its point when it is complete
+  started_us_ = monotonic_us();
+  seen_event_ = qmp_->last_event();
+  HOZON_TRY(qmp_->call("stop", json::object(), kStopMs));
+  HOZON_TRY(core_.storage.snapshot(machine_.pool, disks, row_.uuid));
+  HOZON_TRY(qmp_->send_fd("mig", helper_->stream.get()));
+  HOZON_TRY(qmp_->call("migrate", {{"uri", "fd:mig"}}));
+  helper_->stream = Fd();
+  return {};
+}
+
+// Takes in what happened since the last call: events of QEMU and the helper's counters.
+Status MemorySave::listen(RamStatus& status) {
+  const auto event = qmp_->wait_event({"STOP", "RESUME"}, seen_event_, kListenMs);
+  if (event) {
+    seen_event_ = event->number;
+    if (event->name == "STOP" && stopped_at_us_ == 0) stopped_at_us_ = event->qemu_time_us;
+    if (event->name == "RESUME") {
+      resumed_ = true;
+      if (stopped_at_us_ != 0 && event->qemu_time_us > stopped_at_us_)
+        info_.stop_us = static_cast<uint64_t>(event->qemu_time_us - stopped_at_us_);
+    }
+  } else if (!qmp_->is_connected()) {
+    return make_error(Code::kIo, "QEMU of machine '{}' ended during the save", machine_.name);
+  }
+  if (const auto now = read_ram_status(helper_->status_path)) status = *now;
+  run_.progress(status.pages_seen * 4096, status.pages_total * 4096);
+  return {};
+}
+
+Status MemorySave::follow() {
+  run_.step("saving memory");
+  RamStatus status;
+  uint64_t last_bytes = 0;
+  uint64_t last_progress_us = monotonic_us();
+  uint64_t first_page_us = 0;
+  for (;;) {
+    HOZON_TRY(listen(status));
+    const uint64_t now = monotonic_us();
+    if (status.stream_bytes != last_bytes) {
+      last_bytes = status.stream_bytes;
+      last_progress_us = now;
+    }
+    if (first_page_us == 0 && status.first_page_ns != 0) first_page_us = now;
+    if (live_ && !resumed_ && first_page_us != 0 && now - first_page_us > kResumePatienceUs) {
+      HOZON_TRY(qmp_->call("cont"));
+      first_page_us = now;
+    }
+    if (run_.is_interrupted()) return run_.check();
+    const std::string state = HOZON_TRY(migration_status(*qmp_));
+    if (!is_saving(state) && state != "none" && !state.empty()) return take_verdict(state);
+    if (now - last_progress_us > kSilenceUs)
+      return make_error(Code::kUnavailable, "the save of machine '{}' makes no progress",
+                        machine_.name);
+  }
+}
+
+Status MemorySave::take_verdict(const std::string& end) {
+  if (end != "completed")
+    return make_error(Code::kIo, "QEMU could not save the memory of machine '{}' ({})",
+                      machine_.name, end);
+  if (!live_ && was_up_) {
+    HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
+  }
+  const RamStatus verdict = HOZON_TRY(wait_ram_helper(*helper_, kVerdictMs));
+  if (verdict.phase != RamPhase::kDone)
+    return add_context(verdict.error, "the memory could not be stored");
+  // The RESUME may be waiting in the queue still.
+  for (int i = 0; was_up_ && !resumed_ && i < 20; ++i) {
+    RamStatus ignored = verdict;
+    HOZON_TRY(listen(ignored));
+  }
+  if (live_) HOZON_TRY(set_capabilities(*qmp_, false));
+  info_.stream_bytes = verdict.stream_bytes;
+  info_.written_bytes = verdict.pages_written * 4096;
+  info_.duration_us = monotonic_us() - started_us_;
+  HOZON_TRY(core_.storage.snapshot(machine_.pool, {volumes_.back()}, row_.uuid));
+  return {};
+}
+
+}  // namespace
+
+Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
+  const PowerState state = guests.state(machine.uuid).state;
+  if (state != PowerState::kUp && state != PowerState::kPaused)
+    return make_error(Code::kWrongState, "machine '{}' is {}, so it has no memory to save",
+                      machine.name, power_state_name(state));
+  HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", row.uuid}}));
+  HOZON_TRY(inventory.insert_snapshot(row));
+  MemorySave save(*this, run, machine, row);
+  HOZON_TRY(save.prepare());
+  HOZON_TRY(save.cut());
+  HOZON_TRY(save.follow());
+  row.memory = to_json(save.info());
+  row.environment = save.environment();
+  row.status = "ok";
+  const auto record = [&]() -> Status {
+    HOZON_TRY(inventory.update_snapshot(row));
+    return inventory.set_current_parent(machine.uuid, row.uuid);
+  };
+  HOZON_TRY(run.commit(record));
+  (void)guests.settle(machine.uuid);
+  return snapshot_json(machine.uuid, row.uuid);
+}
+
+Status Core::settle_save(const std::string& machine_uuid, bool run) {
+  const auto guest = guests.handle(machine_uuid);
+  if (!guest) return {};  // QEMU is gone, and with it everything that could hang
+  const auto status = migration_status(*guest->qmp);
+  if (!status) {
+    if (guests.state(machine_uuid).state == PowerState::kDown) return {};
+    return std::unexpected(status.error());
+  }
+  if (is_saving(*status))
+    return make_error(Code::kUnavailable, "QEMU is still saving memory, which cannot be stopped");
+  if (*status == "failed" || *status == "cancelled") {
+    const auto freed = free_write_protection(guest->pid);
+    if (!freed) log_error("free the guest of {}: {}", machine_uuid, freed.error().what);
+  }
+  (void)guest->qmp->call("closefd", {{"fdname", "mig"}});
+  (void)set_capabilities(*guest->qmp, false);
+  const auto state = guest->qmp->call("query-status");
+  const std::string word = state ? text_member(*state, "status") : "";
+  if (run && (word == "paused" || word == "postmigrate" || word == "finish-migrate"))
+    HOZON_TRY(guest->qmp->call("cont", json::object(), kStopMs));
+  return guests.settle(machine_uuid);
+}
+
+}  // namespace hozon::control

@@ -1,0 +1,239 @@
+// Going back: the disks become clones of the snapshot's points in one step of the data plane, which
+// also keeps the state that was left; the settings follow in one transaction; then QEMU starts.
+//
+// Before that step everything can be refused and the machine goes on (or is started again) as it
+// was. After it the return has happened, whatever becomes of QEMU: the result says so.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+#include "control/settings.h"
+#include "qemu/ram_save.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kLoadMs = 600'000;
+constexpr int kContinueMs = 60'000;
+
+bool is_running(PowerState state) {
+  return state == PowerState::kUp || state == PowerState::kPaused;
+}
+
+// What a return found and decided before it changed anything.
+struct Plan {
+  MachineRow before;
+  MachineRow after;
+  SnapshotRow target;
+  SnapshotRow kept;
+  std::vector<link::ReturnItem> items;
+  PowerState state = PowerState::kDown;
+  bool with_memory = false;
+};
+
+// QEMU itself checks only some of what a saved memory depends on.
+Status check_gate(Core& core, const Plan& plan) {
+  const SavedEnvironment saved = HOZON_TRY(environment_of(plan.target.environment));
+  SavedEnvironment now;
+  const AcceleratorChoice choice = HOZON_TRY(core.accelerator());
+  now.accelerator = choice.accelerator;
+  now.qemu_version = HOZON_TRY(core.qemu()).version;
+  now.normalised = HOZON_TRY(normalised_command_line(spec_of(
+      plan.after, core.storage, core.machine_directory(plan.after.uuid), choice.accelerator)));
+  return check_memory_restorable(saved, now);
+}
+
+Result<Plan> make_plan(Core& core, const std::string& machine_uuid,
+                       const std::string& snapshot_uuid, bool disks_only) {
+  Plan plan;
+  plan.before = HOZON_TRY(core.inventory.machine(machine_uuid));
+  plan.target = HOZON_TRY(core.usable_snapshot(plan.before, snapshot_uuid));
+  plan.with_memory = plan.target.memory.is_object() && !disks_only;
+  plan.state = core.guests.state(machine_uuid).state;
+  if (plan.state != PowerState::kDown && !is_running(plan.state))
+    return make_error(Code::kWrongState, "machine '{}' is {}: wait until it is up, paused or down",
+                      plan.before.name, power_state_name(plan.state));
+  plan.after = HOZON_TRY(with_settings(plan.before, plan.target.settings));
+  plan.after.current_parent = plan.target.uuid;
+  plan.after.vmgenid = new_uuid();
+  plan.kept.uuid = new_uuid();
+  plan.kept.machine_uuid = machine_uuid;
+  plan.kept.kind = "system";
+  plan.kept.created_ns = wall_clock_ns();
+  plan.kept.name = HOZON_TRY(core.free_snapshot_name(
+      machine_uuid, name_with_time("before-return-", plan.kept.created_ns)));
+  plan.kept.description = fmt::format("what returning to '{}' left", plan.target.name);
+  plan.kept.parent = plan.before.current_parent;
+  plan.kept.machine_state = power_state_name(plan.state);
+  plan.kept.settings = settings_of(plan.before);
+  for (const SnapshotDisk& disk : plan.target.disks) {
+    HOZON_TRY(core.storage.point(disk.pool, disk.volume, disk.point));
+    if (disk.disk == kMemoryDisk) continue;
+    plan.items.push_back({disk.volume, disk.volume, disk.point});
+    const uint64_t bytes = HOZON_TRY(core.storage.volume(disk.pool, disk.volume)).size_bytes;
+    plan.kept.disks.push_back({disk.disk, disk.volume, disk.pool, plan.kept.uuid, bytes, {}});
+  }
+  if (plan.with_memory) HOZON_TRY(check_gate(core, plan));
+  return plan;
+}
+
+Result<std::array<Fd, 2>> make_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
+  return std::array<Fd, 2>{Fd(ends[0]), Fd(ends[1])};
+}
+
+// Until QEMU has taken in the whole stream, and says so.
+Status wait_loaded(Core& core, const MachineRow& machine) {
+  const uint64_t deadline = monotonic_us() + uint64_t{kLoadMs} * 1000;
+  while (monotonic_us() < deadline) {
+    const GuestHandle guest = HOZON_TRY(core.guests.handle(machine.uuid));
+    const json status = HOZON_TRY(guest.qmp->call("query-status"));
+    if (status.value("status", "") != "inmigrate") return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return make_error(Code::kUnavailable, "QEMU did not take in the memory in time");
+}
+
+Status feed_memory(Core& core, JobRun& run, const Plan& plan) {
+  auto pipe = HOZON_TRY(make_pipe());
+  HOZON_TRY(core.boot(plan.after, StartMode::kIncoming, pipe[0].get()));
+  pipe[0] = Fd();
+  run.step("loading memory");
+  RamHelper helper = HOZON_TRY(start_ram_load(
+      {.program = core.options.program_directory + "/hozon-ram",
+       .directory = core.machine_directory(plan.after.uuid),
+       .name = "load-" + plan.kept.uuid,
+       .uri = core.storage.uri(plan.after.pool, volume_of_disk(plan.after.name, kMemoryDisk),
+                               plan.target.uuid),
+       .ram_bytes = plan.after.memory_bytes},
+      pipe[1].get()));
+  pipe[1] = Fd();
+  const RamStatus verdict = HOZON_TRY(wait_ram_helper(helper, kLoadMs));
+  if (verdict.phase != RamPhase::kDone)
+    return add_context(verdict.error, "the saved memory could not be given to QEMU");
+  return wait_loaded(core, plan.after);
+}
+
+Status load_memory(Core& core, JobRun& run, const Plan& plan) {
+  Status loaded = feed_memory(core, run, plan);
+  const bool go_on = plan.target.memory.value("state_after_load", "up") == "up";
+  if (loaded && go_on) {
+    const GuestHandle guest = HOZON_TRY(core.guests.handle(plan.after.uuid));
+    const auto continued = guest.qmp->call("cont", json::object(), kContinueMs);
+    if (!continued) loaded = std::unexpected(continued.error());
+  }
+  if (loaded) return core.guests.settle(plan.after.uuid);
+  (void)core.guests.kill(plan.after.uuid, "the saved memory could not be loaded");
+  return loaded;
+}
+
+// A guest that went on with an old memory has stale leases and neighbours: its cable is pulled and
+// put back.
+bool bounce_nics(Core& core, const MachineRow& machine) {
+  const auto guest = core.guests.handle(machine.uuid);
+  if (!guest || machine.nics.empty()) return false;
+  bool bounced = true;
+  for (const bool up : {false, true})
+    for (const Nic& nic : machine.nics)
+      bounced &= guest->qmp->call("set_link", {{"name", nic.id}, {"up", up}}).has_value();
+  return bounced;
+}
+
+Status start_again(Core& core, JobRun& run, const Plan& plan, std::vector<std::string>& steps) {
+  if (plan.with_memory) {
+    HOZON_TRY(load_memory(core, run, plan));
+    steps.push_back("memory loaded; the machine goes on where it was");
+    if (bounce_nics(core, plan.after)) steps.push_back("network links taken down and up again");
+  } else {
+    run.step("starting QEMU");
+    HOZON_TRY(core.boot(plan.after,
+                        plan.state == PowerState::kPaused ? StartMode::kPaused : StartMode::kRun));
+    steps.push_back("started from its disks, as after a power cut");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Core::record_return(const std::string& machine_uuid, const std::string& target_uuid,
+                           const std::string& kept_uuid) {
+  const SnapshotRow target = HOZON_TRY(inventory.snapshot(machine_uuid, target_uuid));
+  const MachineRow before = HOZON_TRY(inventory.machine(machine_uuid));
+  MachineRow row = HOZON_TRY(with_settings(before, target.settings));
+  row.current_parent = target_uuid;
+  row.vmgenid = new_uuid();
+  Transaction transaction = HOZON_TRY(Transaction::begin(inventory.database()));
+  HOZON_TRY(inventory.update_machine(row));
+  HOZON_TRY(inventory.set_snapshot_status(kept_uuid, "ok"));
+  return transaction.commit();
+}
+
+Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
+                             const std::string& snapshot_uuid, bool disks_only) {
+  const Plan plan = HOZON_TRY(make_plan(*this, machine_uuid, snapshot_uuid, disks_only));
+  HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", plan.kept.uuid}}));
+  HOZON_TRY(inventory.insert_snapshot(plan.kept));
+  if (is_running(plan.state)) {
+    HOZON_TRY(run.journal(
+        "guest.start", {{"machine", machine_uuid},
+                        {"paused", plan.state == PowerState::kPaused},
+                        {"unless_returned", plan.with_memory ? json(plan.kept.uuid) : json("")}}));
+    run.step("stopping QEMU");
+    HOZON_TRY(guests.end(machine_uuid, ""));
+  }
+  HOZON_TRY(run.journal(
+      "return.settle",
+      {{"machine", machine_uuid}, {"target", plan.target.uuid}, {"kept", plan.kept.uuid}}));
+  run.step("switching the disks");
+  HOZON_TRY(storage.return_to(plan.before.pool, plan.items, plan.kept.uuid));
+  const auto record = [&]() -> Status {
+    HOZON_TRY(inventory.update_machine(plan.after));
+    return inventory.set_snapshot_status(plan.kept.uuid, "ok");
+  };
+  HOZON_TRY(run.commit(record));
+
+  std::vector<std::string> steps = {
+      fmt::format("disks and settings are those of '{}'", plan.target.name),
+      fmt::format("the state that was left is kept as '{}'", plan.kept.name),
+      "new VM generation id"};
+  const bool start = plan.with_memory || is_running(plan.state);
+  const Status started = start ? start_again(*this, run, plan, steps) : Status();
+  if (!start) steps.push_back("the machine stays down");
+  json result = {{"machine", HOZON_TRY(machine_json(machine_uuid))},
+                 {"snapshot", HOZON_TRY(snapshot_json(machine_uuid, plan.target.uuid))},
+                 {"kept", plan.kept.name},
+                 {"restarted", start && started.has_value()},
+                 {"steps", steps}};
+  if (started) return result;
+  run.set_result(std::move(result));
+  return make_error(started.error().code,
+                    "machine '{}' was returned to '{}' but is down, because it could not be "
+                    "started: {}; its disks are those of '{}'",
+                    plan.before.name, plan.target.name, started.error().what, plan.target.name);
+}
+
+Result<JobId> Control::start_snapshot_return(const std::string& machine,
+                                             const std::string& snapshot, const std::string& key,
+                                             bool disks_only) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  if (!core_->jobs.lock_of(Core::machine_lock(owner.uuid)))
+    HOZON_TRY(make_plan(*core_, owner.uuid, row.uuid, disks_only));
+  return core_->begin_machine(
+      "snapshot.return", owner, owner.name + "@" + row.name, key,
+      [core = core_.get(), machine_uuid = owner.uuid, uuid = row.uuid, disks_only](JobRun& run) {
+        return core->do_return(run, machine_uuid, uuid, disks_only);
+      });
+}
+
+}  // namespace hozon::control

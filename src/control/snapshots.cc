@@ -1,0 +1,243 @@
+// Snapshots: listing, disk-only creation, names, deletion. Memory: snapshot_memory.cc; the way
+// back: snapshot_return.cc; clones: snapshot_clone.cc.
+#include <algorithm>
+
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+#include "control/settings.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+
+std::string object_name(const MachineRow& machine, const std::string& snapshot) {
+  return machine.name + "@" + snapshot;
+}
+
+// The disks that the request means.
+Result<std::vector<Disk>> chosen_disks(const MachineRow& machine, const SnapshotRequest& request) {
+  const std::vector<Disk> attached = attached_disks(machine);
+  if (attached.empty())
+    return make_error(Code::kWrongState, "machine '{}' has no disks to snapshot", machine.name);
+  if (request.disks.empty()) return attached;
+  std::vector<Disk> chosen;
+  for (const std::string& id : request.disks) {
+    const auto disk = std::ranges::find(attached, id, &Disk::id);
+    if (disk == attached.end()) {
+      std::string known;
+      for (const Disk& other : attached) known += (known.empty() ? "" : ", ") + other.id;
+      return make_error(Code::kInvalidArgument, "machine '{}' has no disk '{}'; it has {}",
+                        machine.name, id, known);
+    }
+    if (std::ranges::find(chosen, id, &Disk::id) == chosen.end()) chosen.push_back(*disk);
+  }
+  if (request.with_memory && chosen.size() < attached.size())
+    return make_error(Code::kInvalidArgument,
+                      "a snapshot with memory needs all disks: leave out --disks");
+  return chosen;
+}
+
+}  // namespace
+
+Result<SnapshotRow> Core::usable_snapshot(const MachineRow& machine, const std::string& reference) {
+  const SnapshotRow row = HOZON_TRY(inventory.snapshot(machine.uuid, reference));
+  if (row.status == "ok") return row;
+  return make_error(Code::kBusy, "snapshot '{}' of machine '{}' is locked by a job", row.name,
+                    machine.name);
+}
+
+Result<std::string> Core::free_snapshot_name(const std::string& machine_uuid,
+                                             const std::string& base) {
+  std::string name = base;
+  for (int i = 2; HOZON_TRY(inventory.has_snapshot_name(machine_uuid, name)); ++i)
+    name = fmt::format("{}-{}", base, i);
+  return name;
+}
+
+Status Core::delete_points(const std::string& pool, const std::vector<std::string>& volumes,
+                           const std::string& point) {
+  for (const std::string& volume : volumes) {
+    const Status deleted = storage.delete_point(pool, volume, point);
+    if (!deleted && deleted.error().code != Code::kNotFound) return deleted;
+  }
+  return {};
+}
+
+// A disk-only snapshot never touches the guest: one call to the data plane freezes all disks.
+Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
+  std::vector<std::string> volumes;
+  for (const SnapshotDisk& disk : row.disks) volumes.push_back(disk.volume);
+  HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", row.uuid}}));
+  HOZON_TRY(inventory.insert_snapshot(row));
+  HOZON_TRY(run.journal("points.delete",
+                        {{"pool", machine.pool}, {"volumes", volumes}, {"point", row.uuid}}));
+  HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
+  row.status = "ok";
+  const auto record = [&]() -> Status {
+    HOZON_TRY(inventory.update_snapshot(row));
+    return inventory.set_current_parent(machine.uuid, row.uuid);
+  };
+  HOZON_TRY(run.commit(record));
+  return snapshot_json(machine.uuid, row.uuid);
+}
+
+// May be repeated: also the way in which an interrupted deletion is finished.
+Status Core::delete_snapshot(const std::string& machine_uuid, const std::string& uuid) {
+  const auto row = inventory.snapshot(machine_uuid, uuid);
+  if (!row) return row.error().code == Code::kNotFound ? Status() : std::unexpected(row.error());
+  for (const SnapshotDisk& disk : row->disks)
+    HOZON_TRY(delete_points(disk.pool, {disk.volume}, disk.point));
+  return inventory.delete_snapshot(uuid);
+}
+
+Result<std::vector<Snapshot>> Control::snapshots(const std::string& machine,
+                                                 bool with_sizes) const {
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto rows = HOZON_TRY(core_->inventory.snapshots(owner.uuid));
+  std::vector<Snapshot> snapshots;
+  for (const SnapshotRow& row : rows) {
+    snapshots.push_back(core_->view(row, owner, rows));
+    if (!with_sizes || row.status != "ok") continue;
+    uint64_t sum = 0;
+    for (SnapshotDisk& disk : snapshots.back().disks) {
+      disk.exclusive_bytes =
+          HOZON_TRY(core_->storage.exclusive_bytes(disk.pool, disk.volume, disk.point));
+      sum += *disk.exclusive_bytes;
+    }
+    snapshots.back().exclusive_bytes = sum;
+  }
+  return snapshots;
+}
+
+Result<Snapshot> Control::snapshot(const std::string& machine, const std::string& snapshot) const {
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  for (Snapshot& candidate : HOZON_TRY(snapshots(owner.uuid, true)))
+    if (candidate.uuid == row.uuid) return std::move(candidate);
+  return make_error(Code::kNotFound, "snapshot '{}' was deleted meanwhile", snapshot);
+}
+
+Result<JobId> Control::start_snapshot_create(const std::string& machine,
+                                             const SnapshotRequest& request,
+                                             const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  if (!request.name.empty()) HOZON_TRY(check_snapshot_name(request.name));
+  HOZON_TRY(check_description(request.description));
+  if (!request.name.empty() &&
+      HOZON_TRY(core_->inventory.has_snapshot_name(owner.uuid, request.name)))
+    return make_error(Code::kAlreadyExists,
+                      "machine '{}' has a snapshot named '{}': choose another name", owner.name,
+                      request.name);
+  HOZON_TRY(chosen_disks(owner, request));
+  const PowerState now = core_->guests.state(owner.uuid).state;
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(owner.uuid));
+  if (!lock && request.with_memory && now != PowerState::kUp && now != PowerState::kPaused)
+    return make_error(Code::kWrongState,
+                      "machine '{}' is {}, so it has no memory to save: start it, or leave out "
+                      "--memory",
+                      owner.name, power_state_name(now));
+  const auto work = [core = core_.get(), uuid = owner.uuid, request](JobRun& run) -> Result<json> {
+    // Read again: before the lock was taken another job may have changed the machine.
+    const MachineRow row = HOZON_TRY(core->inventory.machine(uuid));
+    SnapshotRow snapshot;
+    snapshot.uuid = new_uuid();
+    snapshot.machine_uuid = uuid;
+    snapshot.created_ns = wall_clock_ns();
+    snapshot.name = request.name;
+    if (snapshot.name.empty())
+      snapshot.name =
+          HOZON_TRY(core->free_snapshot_name(uuid, name_with_time("snap-", snapshot.created_ns)));
+    snapshot.description = request.description;
+    snapshot.parent = row.current_parent;
+    snapshot.machine_state = power_state_name(core->guests.state(uuid).state);
+    snapshot.settings = settings_of(row);
+    for (const Disk& disk : HOZON_TRY(chosen_disks(row, request)))
+      snapshot.disks.push_back(
+          {disk.id, disk.volume, disk.pool, snapshot.uuid, disk.size_bytes, {}});
+    return request.with_memory ? core->do_memory_snapshot(run, row, std::move(snapshot))
+                               : core->do_disk_snapshot(run, row, std::move(snapshot));
+  };
+  return core_->begin_machine("snapshot.create", owner, object_name(owner, request.name), key,
+                              work);
+}
+
+Result<JobId> Control::start_snapshot_rename(const std::string& machine,
+                                             const std::string& snapshot,
+                                             const std::string& new_name, const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  HOZON_TRY(check_snapshot_name(new_name));
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  if (row.name != new_name && HOZON_TRY(core_->inventory.has_snapshot_name(owner.uuid, new_name)))
+    return make_error(Code::kAlreadyExists,
+                      "machine '{}' has a snapshot named '{}': choose another name", owner.name,
+                      new_name);
+  const auto work = [core = core_.get(), row, new_name](JobRun&) -> Result<json> {
+    HOZON_TRY(core->inventory.rename_snapshot(row.uuid, new_name));
+    return core->snapshot_json(row.machine_uuid, row.uuid);
+  };
+  return core_->begin_machine("snapshot.rename", owner, object_name(owner, row.name), key, work);
+}
+
+Result<JobId> Control::start_snapshot_describe(const std::string& machine,
+                                               const std::string& snapshot,
+                                               const std::string& description,
+                                               const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  HOZON_TRY(check_description(description));
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  const auto work = [core = core_.get(), row, description](JobRun&) -> Result<json> {
+    HOZON_TRY(core->inventory.describe_snapshot(row.uuid, description));
+    return core->snapshot_json(row.machine_uuid, row.uuid);
+  };
+  return core_->begin_machine("snapshot.describe", owner, object_name(owner, row.name), key, work);
+}
+
+namespace {
+
+Result<json> delete_snapshots(Core& core, JobRun& run, const MachineRow& owner,
+                              const std::vector<SnapshotRow>& rows) {
+  json deleted = json::array();
+  for (const SnapshotRow& row : rows) {
+    HOZON_TRY(run.check());
+    run.step(fmt::format("deleting '{}'", row.name));
+    // The step is a promise to finish: a point of it may be gone from here on.
+    const json arguments = {{"machine", owner.uuid}, {"snapshot", row.uuid}};
+    const uint64_t step = HOZON_TRY(run.journal("snapshot.delete", arguments));
+    HOZON_TRY(core.inventory.set_snapshot_status(row.uuid, "locked"));
+    HOZON_TRY(core.delete_snapshot(owner.uuid, row.uuid));
+    HOZON_TRY(run.forget(step));
+    deleted.push_back(row.name);
+    run.set_result({{"deleted", deleted}});
+  }
+  return json{{"deleted", deleted}};
+}
+
+}  // namespace
+
+Result<JobId> Control::start_snapshot_delete(const std::string& machine,
+                                             const std::vector<std::string>& snapshots,
+                                             const std::string& key) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  if (snapshots.empty())
+    return make_error(Code::kInvalidArgument, "name at least one snapshot to delete");
+  std::vector<SnapshotRow> rows;
+  std::string names;
+  for (const std::string& reference : snapshots) {
+    SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, reference));
+    if (std::ranges::find(rows, row.uuid, &SnapshotRow::uuid) != rows.end()) continue;
+    names += (names.empty() ? "" : ",") + row.name;
+    rows.push_back(std::move(row));
+  }
+  return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), key,
+                              [core = core_.get(), owner, rows](JobRun& run) {
+                                return delete_snapshots(*core, run, owner, rows);
+                              });
+}
+
+}  // namespace hozon::control

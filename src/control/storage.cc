@@ -1,0 +1,225 @@
+#include "control/storage.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "link/client.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr int kConnectMs = 3000;
+constexpr int kSupervisorMs = 90'000;  // it gives a daemon a minute to stop
+
+std::string percent_encoded(std::string_view text, std::string_view kept) {
+  std::string encoded;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       kept.find(c) != std::string_view::npos;
+    if (plain)
+      encoded += c;
+    else
+      encoded += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return encoded;
+}
+
+template <typename T, typename Decode>
+Result<std::vector<T>> decode_all(const json& result, std::string_view name, Decode decode) {
+  std::vector<T> values;
+  const json array = HOZON_TRY(link::array_field(result, name));
+  for (const json& element : array) values.push_back(HOZON_TRY(decode(element)));
+  return values;
+}
+
+}  // namespace
+
+Result<json> Storage::ask_supervisor(const json& request, int timeout_ms) const {
+  auto client = link::LinkClient::connect(directory_ + "/run/supervisor.sock", kConnectMs);
+  if (!client) return add_context(client.error(), "the supervisor does not answer");
+  const std::string line = HOZON_TRY(client->exchange(request.dump(), timeout_ms));
+  const json answer = json::parse(line, nullptr, false);
+  if (!answer.is_object()) return make_error(Code::kUnavailable, "the supervisor talks nonsense");
+  if (HOZON_TRY(link::bool_field_or(answer, "ok", false))) return answer;
+  return std::unexpected(
+      Error{code_from_name(HOZON_TRY(link::string_field_or(answer, "code", "internal"))),
+            HOZON_TRY(link::string_field_or(answer, "error", "the supervisor gave no reason")), 0});
+}
+
+Result<std::vector<Storage::Daemon>> Storage::daemons() const {
+  const json answer = HOZON_TRY(ask_supervisor({{"op", "status"}}, kConnectMs));
+  return decode_all<Daemon>(answer, "children", [](const json& child) -> Result<Daemon> {
+    Daemon daemon;
+    daemon.name = HOZON_TRY(link::string_field(child, "name"));
+    daemon.pid = static_cast<int>(HOZON_TRY(link::u64_field(child, "pid")));
+    daemon.restarts = HOZON_TRY(link::u64_field(child, "restarts"));
+    daemon.state = HOZON_TRY(link::string_field_or(child, "state", ""));
+    daemon.last_end = HOZON_TRY(link::string_field_or(child, "last_end", ""));
+    return daemon;
+  });
+}
+
+Status Storage::start_pool(const std::string& pool) const {
+  const auto answer = ask_supervisor({{"op", "pool_start"}, {"pool", pool}}, kSupervisorMs);
+  if (!answer && answer.error().code != Code::kAlreadyExists)
+    return std::unexpected(answer.error());
+  return {};
+}
+
+Status Storage::stop_pool(const std::string& pool) const {
+  const auto answer = ask_supervisor({{"op", "pool_stop"}, {"pool", pool}}, kSupervisorMs);
+  if (!answer && answer.error().code != Code::kNotFound) return std::unexpected(answer.error());
+  return {};
+}
+
+std::vector<std::string> Storage::pool_names() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory_ + "/pools", error)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory(error) && !name.starts_with('.')) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+bool Storage::has_pool(const std::string& pool) const {
+  std::error_code error;
+  return !pool.empty() && !pool.starts_with('.') && pool.find('/') == std::string::npos &&
+         fs::is_directory(pool_directory(pool), error);
+}
+
+std::string Storage::pool_directory(const std::string& pool) const {
+  return directory_ + "/pools/" + pool;
+}
+std::string Storage::nbd_socket(const std::string& pool) const {
+  return directory_ + "/run/pool-" + pool + ".nbd";
+}
+std::string Storage::link_socket(const std::string& pool) const {
+  return directory_ + "/run/pool-" + pool + ".link";
+}
+std::string Storage::log_path(const std::string& pool) const {
+  return directory_ + "/log/stored-" + pool + ".log";
+}
+
+std::string Storage::export_name(const std::string& volume, const std::string& point) {
+  return point.empty() ? volume : volume + "@" + point;
+}
+
+std::string Storage::uri(const std::string& pool, const std::string& volume,
+                         const std::string& point) const {
+  return "nbd+unix:///" + percent_encoded(export_name(volume, point), "._-@") +
+         "?socket=" + percent_encoded(nbd_socket(pool), "._-/");
+}
+
+Result<json> Storage::call(const std::string& pool, const std::string& op, const json& parameters,
+                           int timeout_ms) const {
+  if (!has_pool(pool)) return make_error(Code::kNotFound, "pool '{}' does not exist", pool);
+  auto client = link::LinkClient::connect(link_socket(pool), kConnectMs);
+  if (client) {
+    Result<json> answer = client->call(op, parameters, timeout_ms);
+    if (answer || answer.error().code != Code::kUnavailable) return answer;
+    return add_context(answer.error(), fmt::format("pool '{}'", pool));
+  }
+  return add_context(client.error(), fmt::format("pool '{}' is not served", pool));
+}
+
+Result<link::PoolStats> Storage::stats(const std::string& pool, int timeout_ms) const {
+  return link::decode_pool_stats(HOZON_TRY(call(pool, "pool.stats", json::object(), timeout_ms)));
+}
+
+Result<link::CheckReport> Storage::check(const std::string& pool, bool data) const {
+  return link::decode_check_report(
+      HOZON_TRY(call(pool, "pool.check", {{"data", data}}, kCheckPatienceMs)));
+}
+
+Status Storage::checkpoint(const std::string& pool) const {
+  HOZON_TRY(call(pool, "pool.checkpoint", json::object(), kCheckPatienceMs));
+  return {};
+}
+
+Result<std::vector<link::VolumeInfo>> Storage::volumes(const std::string& pool) const {
+  return decode_all<link::VolumeInfo>(HOZON_TRY(call(pool, "volume.list", json::object())),
+                                      "volumes", link::decode_volume);
+}
+
+Result<link::VolumeInfo> Storage::volume(const std::string& pool, const std::string& name) const {
+  return link::decode_volume(HOZON_TRY(call(pool, "volume.show", {{"name", name}})));
+}
+
+Result<link::VolumeInfo> Storage::create_volume(const std::string& pool, const std::string& name,
+                                                uint64_t size_bytes) const {
+  return link::decode_volume(
+      HOZON_TRY(call(pool, "volume.create", {{"name", name}, {"size_bytes", size_bytes}})));
+}
+
+Status Storage::resize_volume(const std::string& pool, const std::string& name, uint64_t size_bytes,
+                              bool allow_shrink) const {
+  HOZON_TRY(call(pool, "volume.resize",
+                 {{"name", name}, {"size_bytes", size_bytes}, {"allow_shrink", allow_shrink}}));
+  return {};
+}
+
+Status Storage::delete_volume(const std::string& pool, const std::string& name,
+                              bool with_points) const {
+  HOZON_TRY(call(pool, "volume.delete", {{"name", name}, {"with_points", with_points}}));
+  return {};
+}
+
+Result<std::vector<link::PointInfo>> Storage::snapshot(const std::string& pool,
+                                                       const std::vector<std::string>& volumes,
+                                                       const std::string& point) const {
+  return decode_all<link::PointInfo>(
+      HOZON_TRY(call(pool, "volume.snapshot", {{"volumes", volumes}, {"point", point}})), "points",
+      link::decode_point);
+}
+
+Result<link::VolumeInfo> Storage::clone(const std::string& pool, const std::string& volume,
+                                        const std::string& point,
+                                        const std::string& new_volume) const {
+  return link::decode_volume(HOZON_TRY(call(
+      pool, "volume.clone", {{"volume", volume}, {"point", point}, {"new_name", new_volume}})));
+}
+
+Status Storage::return_to(const std::string& pool, const std::vector<link::ReturnItem>& items,
+                          const std::string& keep) const {
+  HOZON_TRY(call(pool, "volume.return", {{"items", link::encode(items)}, {"keep", keep}}));
+  return {};
+}
+
+Result<std::vector<link::PointInfo>> Storage::points(const std::string& pool,
+                                                     const std::string& volume, bool all) const {
+  return decode_all<link::PointInfo>(
+      HOZON_TRY(call(pool, "point.list", {{"volume", volume}, {"all", all}})), "points",
+      link::decode_point);
+}
+
+Result<link::PointInfo> Storage::point(const std::string& pool, const std::string& volume,
+                                       const std::string& point) const {
+  for (const link::PointInfo& info : HOZON_TRY(points(pool, volume)))
+    if (info.name == point) return info;
+  return make_error(Code::kNotFound, "volume '{}' has no point '{}'", volume, point);
+}
+
+Status Storage::delete_point(const std::string& pool, const std::string& volume,
+                             const std::string& point) const {
+  HOZON_TRY(call(pool, "point.delete", {{"volume", volume}, {"point", point}}));
+  return {};
+}
+
+Result<uint64_t> Storage::exclusive_bytes(const std::string& pool, const std::string& volume,
+                                          const std::string& point) const {
+  return link::u64_field(
+      HOZON_TRY(call(pool, "point.exclusive", {{"volume", volume}, {"point", point}})), "bytes");
+}
+
+Result<uint64_t> Storage::mapped_bytes(const std::string& pool, const std::string& volume,
+                                       const std::string& point) const {
+  return link::u64_field(
+      HOZON_TRY(call(pool, "volume.mapped", {{"volume", volume}, {"point", point}})), "bytes");
+}
+
+}  // namespace hozon::control

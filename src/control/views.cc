@@ -1,0 +1,149 @@
+// From records and answers to what people see.
+#include <algorithm>
+
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+
+namespace hozon::control {
+namespace {
+
+std::vector<std::string> operations_in(PowerState state) {
+  switch (state) {
+    case PowerState::kDown:
+      return {"start",           "delete",         "snapshot.create",
+              "snapshot.return", "snapshot.clone", "snapshot.delete"};
+    case PowerState::kUp:
+      return {"pause",           "shutdown",        "kill",           "snapshot.create",
+              "snapshot.memory", "snapshot.return", "snapshot.clone", "snapshot.delete"};
+    case PowerState::kPaused:
+      return {"resume",          "kill",           "snapshot.create", "snapshot.memory",
+              "snapshot.return", "snapshot.clone", "snapshot.delete"};
+    case PowerState::kSuspended:
+    case PowerState::kStarting:
+    case PowerState::kStopping: return {"kill"};
+  }
+  return {};
+}
+
+std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
+  if (!saved.is_object()) return std::nullopt;
+  MemoryInfo memory;
+  memory.mode = saved.value("mode", "");
+  memory.mode_reason = saved.value("mode_reason", "");
+  memory.stop_us = saved.value("stop_us", uint64_t{0});
+  memory.ram_bytes = saved.value("ram_bytes", uint64_t{0});
+  memory.stream_bytes = saved.value("stream_bytes", uint64_t{0});
+  memory.written_bytes = saved.value("written_bytes", uint64_t{0});
+  memory.duration_us = saved.value("duration_us", uint64_t{0});
+  memory.state_after_load = saved.value("state_after_load", "up");
+  return memory;
+}
+
+}  // namespace
+
+Result<Machine> Core::view(const MachineRow& row) {
+  Machine machine;
+  machine.uuid = row.uuid;
+  machine.name = row.name;
+  machine.description = row.description;
+  machine.pool = row.pool;
+  const GuestState guest = guests.state(row.uuid);
+  machine.state = guest.state;
+  machine.state_reason = guest.reason;
+  machine.pid = guest.pid;
+  machine.accelerator = guest.accelerator;
+  machine.lock = jobs.lock_of(machine_lock(row.uuid));
+  machine.memory_bytes = row.memory_bytes;
+  machine.cpus = row.cpus;
+  machine.machine_type = row.machine_type;
+  machine.cpu_model = row.cpu_model;
+  machine.disks = row.disks;
+  machine.nics = row.nics;
+  machine.has_kernel = row.has_kernel;
+  machine.has_initrd = row.has_initrd;
+  machine.append = row.append;
+  machine.current_parent = row.current_parent;
+  const auto snapshots = HOZON_TRY(inventory.snapshots(row.uuid));
+  machine.snapshot_count = snapshots.size();
+  const auto parent = std::ranges::find(snapshots, row.current_parent, &SnapshotRow::uuid);
+  if (parent != snapshots.end()) machine.current_parent_name = parent->name;
+  machine.created_ns = row.created_ns;
+  machine.started_ns = row.started_ns;
+  machine.directory = machine_directory(row.uuid);
+  machine.console_socket = machine.directory + "/" + kSerialSocket;
+  machine.console_log = machine.directory + "/" + kSerialLog;
+  if (!machine.lock) machine.allowed_operations = operations_in(machine.state);
+  return machine;
+}
+
+Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
+                    const std::vector<SnapshotRow>& all) const {
+  Snapshot snapshot;
+  snapshot.uuid = row.uuid;
+  snapshot.name = row.name;
+  snapshot.description = row.description;
+  snapshot.machine = machine.name;
+  snapshot.machine_uuid = machine.uuid;
+  snapshot.kind = row.kind;
+  snapshot.status = row.status;
+  snapshot.parent = row.parent;
+  const auto parent = std::ranges::find(all, row.parent, &SnapshotRow::uuid);
+  if (parent != all.end()) snapshot.parent_name = parent->name;
+  snapshot.is_current = machine.current_parent == row.uuid;
+  snapshot.created_ns = row.created_ns;
+  snapshot.machine_state = row.machine_state;
+  snapshot.memory = memory_of(row.memory);
+  snapshot.disks = row.disks;
+  snapshot.settings = row.settings;
+  return snapshot;
+}
+
+Result<nlohmann::json> Core::machine_json(const std::string& uuid) {
+  const MachineRow row = HOZON_TRY(inventory.machine(uuid));
+  // The job that asks holds the lock until it has ended, which is when its result is read.
+  Machine machine = HOZON_TRY(view(row));
+  machine.lock.reset();
+  machine.allowed_operations = operations_in(machine.state);
+  return to_json(machine);
+}
+
+Result<nlohmann::json> Core::snapshot_json(const std::string& machine_uuid,
+                                           const std::string& uuid) {
+  const MachineRow machine = HOZON_TRY(inventory.machine(machine_uuid));
+  const auto all = HOZON_TRY(inventory.snapshots(machine_uuid));
+  return to_json(view(HOZON_TRY(inventory.snapshot(machine_uuid, uuid)), machine, all));
+}
+
+Volume Core::view(const link::VolumeInfo& info, const std::string& pool) {
+  Volume volume;
+  volume.name = info.name;
+  volume.pool = pool;
+  volume.id = info.id;
+  volume.size_bytes = info.size_bytes;
+  volume.created_ns = info.created_ns;
+  volume.point_count = info.snapshot_count;
+  volume.uri = storage.uri(pool, info.name);
+  volume.machine = inventory.user_of_volume(pool, info.name).value_or("");
+  return volume;
+}
+
+Point Core::view(const link::PointInfo& info, const std::string& volume, const std::string& pool) {
+  Point point;
+  point.name = info.name;
+  point.volume = volume;
+  point.pool = pool;
+  point.id = info.id;
+  point.parent_id = info.parent_id;
+  point.set_id = info.set_id;
+  point.size_bytes = info.size_bytes;
+  point.created_ns = info.created_ns;
+  point.kind = info.kind;
+  if (info.kind == "snapshot" && !info.name.empty()) {
+    point.uri = storage.uri(pool, volume, info.name);
+    point.snapshot = inventory.user_of_point(pool, volume, info.name).value_or("");
+  }
+  return point;
+}
+
+}  // namespace hozon::control
