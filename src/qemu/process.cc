@@ -88,7 +88,7 @@ struct ChildPlan {
   const char* directory;
   int log;
   int null;
-  std::array<std::pair<int, int>, kFdsMax> fds;  // sources are numbered kReportFirst + 1 and up
+  std::array<std::pair<int, int>, kFdsMax> fds;
   size_t fd_count;
   int highest;  // highest number that the program inherits
 };
@@ -102,16 +102,16 @@ struct ChildPlan {
 [[noreturn]] void run_child(const ChildPlan& plan, int socket) {
   // Out of the way of the numbers that the program expects.
   const int report = ::fcntl(socket, F_DUPFD_CLOEXEC, kReportFirst);
-  std::array<int, kFdsMax> sources{};
-  for (size_t i = 0; i < plan.fd_count; ++i) {
-    sources[i] = ::fcntl(plan.fds[i].first, F_DUPFD_CLOEXEC, kReportFirst);
-    if (sources[i] < 0) give_up(report);
-  }
   const pid_t self = ::getpid();
   (void)!::write(report, &self, sizeof(self));
   char go = 0;
   if (::read(report, &go, 1) != 1) ::_exit(126);  // our starter is gone: leave unseen
 
+  std::array<int, kFdsMax> sources{};
+  for (size_t i = 0; i < plan.fd_count; ++i) {
+    sources[i] = ::fcntl(plan.fds[i].first, F_DUPFD_CLOEXEC, kReportFirst);
+    if (sources[i] < 0) give_up(report);
+  }
   if (::chdir(plan.directory) != 0) give_up(report);
   if (::dup2(plan.null, 0) < 0 || ::dup2(plan.log, 1) < 0 || ::dup2(plan.log, 2) < 0)
     give_up(report);
