@@ -2,20 +2,12 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
-#include <cstring>
-
 #include "base/log.h"
 
 namespace hozon::serve {
 namespace {
 
-constexpr uint64_t kAcceptRetryNs = 100'000'000;  // after running out of descriptors or memory
-constexpr int kSendBufferBytes = 1 << 20;         // a wish; the system's maximum applies
-
-bool passes(int32_t accept_error) {
-  return accept_error == -ECONNABORTED || accept_error == -EINTR || accept_error == -EAGAIN;
-}
+constexpr int kSendBufferBytes = 1 << 20;  // a wish; the system's maximum applies
 
 }  // namespace
 
@@ -35,25 +27,9 @@ NbdServer::NbdServer(Loop& loop, Backend& backend, Limits limits)
 NbdServer::~NbdServer() { HOZON_CHECK(connections_.empty()); }
 
 void NbdServer::listen(Fd listener) {
-  listeners_.push_back({std::move(listener), nullptr});
-  tasks_.start(accept_clients(listeners_.back()));
-}
-
-Task<void> NbdServer::accept_clients(Listener& listener) {
-  while (!stopping_) {
-    listener.accepting.reset(new Loop::Awaiter(loop_.accept(listener.socket.get())));
-    Loop::Awaiter& accepting = *listener.accepting;
-    const int32_t result = co_await accepting;
-    listener.accepting.reset();
-    if (result >= 0) {
-      serve(Fd(result));
-    } else if (result == -ECANCELED) {
-      break;
-    } else if (!passes(result)) {
-      log_warning("cannot accept an NBD client: {}; trying again", std::strerror(-result));
-      co_await loop_.sleep(kAcceptRetryNs);
-    }
-  }
+  acceptors_.emplace_back(loop_, std::move(listener), "NBD",
+                          [this](Fd socket) { serve(std::move(socket)); });
+  tasks_.start(acceptors_.back().run());
 }
 
 void NbdServer::serve(Fd socket) {
@@ -100,8 +76,7 @@ Task<void> NbdServer::cut_off_after_grace(Interval& grace) {
 
 Task<void> NbdServer::stop() {
   stopping_ = true;
-  for (Listener& listener : listeners_)
-    if (listener.accepting) loop_.cancel(listener.accepting->op);
+  for (Acceptor& acceptor : acceptors_) acceptor.end();
   watch_interval_.end();
   for (nbd::Connection& connection : connections_) connection.end();
   Interval grace(loop_);

@@ -4,8 +4,7 @@
 // Limits: kConnectionsMax clients; a handshake takes at most handshake_ns; all clients together
 // hold at most payload_bytes beyond their reserves; a client that holds such memory and reads
 // nothing for stall_ns while others wait for memory is cut off.
-// Threading: the loop's thread. stop() must have ended before the server is destroyed, unless the
-// loop never runs again.
+// Threading: the loop's thread. stop() must have ended before the server is destroyed.
 #pragma once
 
 #include <list>
@@ -14,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/units.h"
+#include "serve/acceptor.h"
 #include "serve/interval.h"
 #include "serve/nbd_connection.h"
 
@@ -44,11 +44,6 @@ class NbdServer {
   size_t connections() const { return connections_.size(); }
 
  private:
-  struct Listener {
-    Fd socket;
-    std::unique_ptr<Loop::Awaiter> accepting;  // null: not waiting for a client
-  };
-  Task<void> accept_clients(Listener& listener);
   Task<void> run_connection(std::list<nbd::Connection>::iterator connection);
   // Ends clients that are too slow, from time to time.
   Task<void> watch();
@@ -59,7 +54,7 @@ class NbdServer {
   Limits limits_;
   nbd::Shared shared_;
   std::list<nbd::Connection> connections_;
-  std::list<Listener> listeners_;
+  std::list<Acceptor> acceptors_;
   Group tasks_;
   Interval watch_interval_;
   bool stopping_ = false;

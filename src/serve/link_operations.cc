@@ -1,0 +1,239 @@
+// One small coroutine per operation, found by name in a table.
+#include "serve/link_operations.h"
+
+#include <array>
+
+namespace hozon::serve {
+namespace {
+
+using link::Request;
+using nlohmann::json;
+using store::Pool;
+using Answer = Result<json>;
+
+std::string_view kind_name(store::PointKind kind) {
+  switch (kind) {
+    case store::PointKind::kHead: return "head";
+    case store::PointKind::kSnapshot: return "snapshot";
+    case store::PointKind::kFork: return "fork";
+    case store::PointKind::kReclaiming: return "reclaiming";
+  }
+  return "head";
+}
+
+link::VolumeInfo to_link(const store::VolumeInfo& info) {
+  return {.id = info.id,
+          .name = info.name,
+          .size_bytes = info.size_bytes,
+          .created_ns = info.created_ns,
+          .head_point_id = info.head_point_id,
+          .snapshot_count = info.snapshot_count};
+}
+
+link::PointInfo to_link(const store::PointInfo& info) {
+  return {.id = info.id,
+          .parent_id = info.parent_id,
+          .volume_id = info.volume_id,
+          .kind = std::string(kind_name(info.kind)),
+          .name = info.name,
+          .size_bytes = info.size_bytes,
+          .created_ns = info.created_ns,
+          .set_id = info.set_id};
+}
+
+std::string to_hex(std::span<const uint8_t> bytes) {
+  std::string text;
+  for (const uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+link::PoolStats to_link(const store::PoolStats& stats) {
+  return {.pool_id = to_hex(stats.pool_id),
+          .size_bytes = stats.size_bytes,
+          .live_bytes = stats.live_bytes,
+          .pending_bytes = stats.pending_bytes,
+          .in_flight_bytes = stats.in_flight_bytes,
+          .free_bytes = stats.free_bytes,
+          .reserve_bytes = stats.reserve_bytes,
+          .volumes = stats.volumes,
+          .points = stats.points,
+          .reclaiming = stats.reclaiming,
+          .generation = stats.generation,
+          .parked = stats.parked,
+          .read_only = stats.read_only,
+          .failure = stats.failure};
+}
+
+template <typename T>
+json to_json_array(const std::vector<T>& values) {
+  json array = json::array();
+  for (const T& value : values) array.push_back(link::encode(to_link(value)));
+  return array;
+}
+
+json nothing() { return json::object(); }
+
+Task<Answer> pool_stats(Pool& pool, Request) { co_return link::encode(to_link(pool.stats())); }
+
+Task<Answer> pool_check(Pool& pool, Request request) {
+  HOZON_CO_TRY(const bool data, link::bool_field_or(request.parameters, "data", false));
+  HOZON_CO_TRY(const store::CheckReport report, co_await pool.check(data));
+  co_return link::encode(link::CheckReport{.errors = report.errors,
+                                           .warnings = report.warnings,
+                                           .points = report.points,
+                                           .map_blocks = report.map_blocks,
+                                           .data_blocks = report.data_blocks,
+                                           .lost_blocks = report.lost_blocks});
+}
+
+Task<Answer> pool_checkpoint(Pool& pool, Request) {
+  HOZON_CO_CHECK(co_await pool.checkpoint());
+  co_return nothing();
+}
+
+Task<Answer> pool_drain(Pool& pool, Request) {
+  HOZON_CO_CHECK(co_await pool.drain_reclaim());
+  co_return nothing();
+}
+
+Task<Answer> volume_list(Pool& pool, Request) {
+  co_return json{{"volumes", to_json_array(pool.volumes())}};
+}
+
+Task<Answer> volume_show(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const store::VolumeInfo info, pool.volume(name));
+  co_return link::encode(to_link(info));
+}
+
+Task<Answer> volume_create(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const uint64_t size_bytes, link::u64_field(request.parameters, "size_bytes"));
+  HOZON_CO_TRY(const store::VolumeInfo info, co_await pool.create_volume(name, size_bytes));
+  co_return link::encode(to_link(info));
+}
+
+Task<Answer> volume_resize(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const uint64_t size_bytes, link::u64_field(request.parameters, "size_bytes"));
+  HOZON_CO_TRY(const bool shrink, link::bool_field_or(request.parameters, "allow_shrink", false));
+  HOZON_CO_CHECK(co_await pool.resize_volume(name, size_bytes, shrink));
+  HOZON_CO_TRY(const store::VolumeInfo info, pool.volume(name));
+  co_return link::encode(to_link(info));
+}
+
+Task<Answer> volume_rename(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const std::string new_name, link::string_field(request.parameters, "new_name"));
+  HOZON_CO_CHECK(co_await pool.rename_volume(name, new_name));
+  co_return nothing();
+}
+
+Task<Answer> volume_delete(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const bool with_points,
+               link::bool_field_or(request.parameters, "with_points", false));
+  HOZON_CO_CHECK(co_await pool.delete_volume(name, with_points));
+  co_return nothing();
+}
+
+Task<Answer> volume_snapshot(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::vector<std::string> volumes,
+               link::strings_field(request.parameters, "volumes"));
+  HOZON_CO_TRY(const std::string point, link::string_field(request.parameters, "point"));
+  HOZON_CO_TRY(const std::vector<store::PointInfo> points, co_await pool.snapshot(volumes, point));
+  co_return json{{"points", to_json_array(points)}};
+}
+
+Task<Answer> volume_clone(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field_or(request.parameters, "point", ""));
+  HOZON_CO_TRY(const std::string new_name, link::string_field(request.parameters, "new_name"));
+  HOZON_CO_TRY(const store::VolumeInfo info, co_await pool.clone(volume, point, new_name));
+  co_return link::encode(to_link(info));
+}
+
+Task<Answer> volume_return(Pool& pool, Request request) {
+  HOZON_CO_TRY(const json array, link::array_field(request.parameters, "items"));
+  HOZON_CO_TRY(const std::string keep, link::string_field_or(request.parameters, "keep", ""));
+  std::vector<store::ReturnItem> items;
+  for (const json& element : array) {
+    HOZON_CO_TRY(const link::ReturnItem item, link::decode_return_item(element));
+    items.push_back({item.volume, item.point_volume, item.point});
+  }
+  HOZON_CO_CHECK(co_await pool.return_to(items, keep));
+  co_return nothing();
+}
+
+Task<Answer> volume_mapped(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field_or(request.parameters, "point", ""));
+  HOZON_CO_TRY(const store::Target target, pool.target(volume, point));
+  HOZON_CO_TRY(const uint64_t bytes, co_await pool.mapped_bytes(target));
+  co_return json{{"bytes", bytes}};
+}
+
+Task<Answer> point_list(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const bool all, link::bool_field_or(request.parameters, "all", false));
+  HOZON_CO_TRY(const std::vector<store::PointInfo> points, pool.points(volume, all));
+  co_return json{{"points", to_json_array(points)}};
+}
+
+Task<Answer> point_ancestors(Pool& pool, Request request) {
+  HOZON_CO_TRY(const uint64_t id, link::u64_field(request.parameters, "id"));
+  co_return json{{"points", to_json_array(pool.ancestors(id))}};
+}
+
+Task<Answer> point_delete(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field(request.parameters, "point"));
+  HOZON_CO_CHECK(co_await pool.delete_point(volume, point));
+  co_return nothing();
+}
+
+Task<Answer> point_rename(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field(request.parameters, "point"));
+  HOZON_CO_TRY(const std::string new_name, link::string_field(request.parameters, "new_name"));
+  HOZON_CO_CHECK(co_await pool.rename_point(volume, point, new_name));
+  co_return nothing();
+}
+
+Task<Answer> point_exclusive(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field(request.parameters, "point"));
+  HOZON_CO_TRY(const uint64_t bytes, co_await pool.exclusive_bytes(volume, point));
+  co_return json{{"bytes", bytes}};
+}
+
+struct Operation {
+  std::string_view name;
+  Task<Answer> (*run)(Pool&, Request);
+};
+
+constexpr std::array kOperations = {
+    Operation{"pool.stats", pool_stats},           Operation{"pool.check", pool_check},
+    Operation{"pool.checkpoint", pool_checkpoint}, Operation{"pool.drain", pool_drain},
+    Operation{"volume.list", volume_list},         Operation{"volume.show", volume_show},
+    Operation{"volume.create", volume_create},     Operation{"volume.resize", volume_resize},
+    Operation{"volume.rename", volume_rename},     Operation{"volume.delete", volume_delete},
+    Operation{"volume.snapshot", volume_snapshot}, Operation{"volume.clone", volume_clone},
+    Operation{"volume.return", volume_return},     Operation{"volume.mapped", volume_mapped},
+    Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
+    Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
+    Operation{"point.exclusive", point_exclusive},
+};
+
+}  // namespace
+
+Task<Answer> run_operation(Pool& pool, Request request) {
+  for (const Operation& operation : kOperations) {
+    if (operation.name != request.op) continue;
+    co_return co_await operation.run(pool, std::move(request));
+  }
+  co_return make_error(Code::kUnimplemented, "hozon-stored does not know the operation '{}'",
+                       request.op.substr(0, 100));
+}
+
+}  // namespace hozon::serve

@@ -1,0 +1,29 @@
+// src/serve/pool_directory.h
+// A pool as a directory of two files: `data` and `journal`.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "io/file_device.h"
+#include "store/pool.h"
+
+namespace hozon::serve {
+
+inline constexpr uint64_t kPoolBytesMin = 64 << 20;
+inline constexpr uint64_t kJournalBytesMin = 4 << 20;
+inline constexpr uint64_t kJournalBytesMax = 64 << 20;
+
+// Makes the directory, both files and an empty pool in them. All of it appears under its final name
+// at once, or nothing does. Runs `loop`. kAlreadyExists, kInvalidArgument (size), kBusy (somebody
+// else is making it), kResourceExhausted (host disk full).
+Status create_pool_directory(Loop& loop, const std::string& path, uint64_t size_bytes);
+
+struct PoolFiles {
+  std::unique_ptr<FileDevice> data;
+  std::unique_ptr<FileDevice> journal;
+};
+// Opens and locks both files. Each refusal names the pool and the remedy.
+Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path);
+
+}  // namespace hozon::serve
