@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "qemu/nbd_volume.h"
@@ -174,6 +175,38 @@ TEST_F(MemoryTest, TheStoreDiesDuringASave) {
   EXPECT_EQ(outcome->status.error.code, Code::kUnavailable) << outcome->status.error.what;
   EXPECT_EQ(outcome->qemu_status, "completed") << "the helper drained, so QEMU is content";
   expect_guest_goes_on();
+}
+
+TEST_F(MemoryTest, TheStoreIsRestartedDuringASave) {
+  // A file keeps what the killed server had acknowledged, as a pool does.
+  const std::string file = path("memory.img");
+  std::ofstream(file).close();
+  std::filesystem::resize_file(file, memory_volume_bytes(machine_->spec.memory_bytes));
+  const std::vector<std::string> slow = {"--filter=delay", "file", file, "wdelay=200ms"};
+  auto memory = std::make_unique<NbdServer>(path("memory.nbd"), slow);
+  const std::string uri = memory->uri();
+  auto helper = start_save("save-1", uri);
+  ASSERT_TRUE(helper) << helper.error().what;
+  const uint64_t first_event = machine_->qmp->last_event();
+  ASSERT_TRUE(machine_->qmp->call("stop"));
+  ASSERT_TRUE(begin_save(*machine_, *helper));
+  ASSERT_TRUE(wait_ram_helper(*helper, 10'000, true));
+  for (int round = 0; round < 2; ++round) {
+    memory->stop();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    memory = std::make_unique<NbdServer>(path("memory.nbd"), slow);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  const auto outcome = end_save(*machine_, *helper, first_event);
+  ASSERT_TRUE(outcome) << outcome.error().what;
+  ASSERT_EQ(outcome->status.phase, RamPhase::kDone) << outcome->status.error.what;
+  const std::string log = last_words(machine_->directory + "/save-1.log");
+  EXPECT_NE(log.find("connecting again"), std::string::npos) << "it was done too early: " << log;
+  machine_->kill();
+  VmMachine restored(path("r"), *disk_);
+  restored.spec = machine_->spec;
+  const Status loaded = load_memory(restored, "load-1", uri);
+  EXPECT_TRUE(loaded) << loaded.error().what;
 }
 
 TEST_F(MemoryTest, QemuDiesDuringASave) {
