@@ -19,12 +19,14 @@ help: ## list the targets
 deps: ## install the Debian packages that are missing
 	@tools/bootstrap build guest
 
-build: deps ## build the programs (build/release/bin)
-	@$(call CONFIGURE,release)
-	@cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
+# One build directory for everything ordinary: the demo, the tests and what is installed are the
+# same programs, and nothing is compiled twice.
+build: deps ## build the programs (build/check/bin)
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target $(PROGRAMS)
 
 demo: build ## boot a real guest, snapshot it live, break it, bring it back (< 3 minutes)
-	@tools/demo --programs build/release/bin
+	@tools/demo --programs build/check/bin
 
 test: deps ## build everything and run the fast tests
 	@$(call CONFIGURE,check)
@@ -42,10 +44,10 @@ sim: deps ## the simulator alone: SEEDS=n FIRST_SEED=n
 	@build/check/bin/sim --seeds $(or $(SEEDS),2000) --first-seed $(or $(FIRST_SEED),1)
 
 bench: build ## measure, beside qcow2 and raw where that makes sense
-	@tools/bench --programs build/release/bin
+	@tools/bench --programs build/check/bin
 
 bench-quick: build ## the same, small
-	@tools/bench --programs build/release/bin --quick
+	@tools/bench --programs build/check/bin --quick
 
 asan: deps ## the fast tests under AddressSanitizer and UBSan
 	@$(call CONFIGURE,asan)
@@ -72,7 +74,7 @@ format: ## let clang-format rewrite the sources
 	@git ls-files '*.cc' '*.h' | xargs clang-format-19 -i
 
 install: build ## install under $(DESTDIR)$(PREFIX)
-	@DESTDIR='$(DESTDIR)' cmake --install build/release --prefix '$(PREFIX)'
+	@DESTDIR='$(DESTDIR)' cmake --install build/check --prefix '$(PREFIX)'
 
 clean: ## remove what was built
 	@rm -rf build
