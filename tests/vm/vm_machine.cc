@@ -209,10 +209,11 @@ RamHelperRequest ram_request(const VmMachine& machine, const std::string& name,
   return request;
 }
 
-Status begin_save(VmMachine& machine, RamHelper& helper) {
+Status begin_save(VmMachine& machine, RamHelper& helper, bool live) {
   const nlohmann::json capabilities = {{{"capability", "events"}, {"state", true}},
-                                       {{"capability", "background-snapshot"}, {"state", true}}};
+                                       {{"capability", "background-snapshot"}, {"state", live}}};
   HOZON_TRY(machine.qmp->call("migrate-set-capabilities", {{"capabilities", capabilities}}));
+  HOZON_TRY(machine.qmp->call("migrate-set-parameters", {{"max-bandwidth", 20'000'000'000}}));
   if (Status sent = machine.qmp->send_fd("mig", helper.stream.get()); !sent) return sent;
   HOZON_TRY(machine.qmp->call("migrate", {{"uri", "fd:mig"}}));
   helper.stream = Fd();

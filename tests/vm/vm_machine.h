@@ -83,7 +83,7 @@ struct SaveOutcome {
   std::string qemu_status;  // "completed", "failed"
   double stopped_ms = 0;    // between STOP and RESUME, by QEMU's clock
 };
-Status begin_save(VmMachine& machine, RamHelper& helper);
+Status begin_save(VmMachine& machine, RamHelper& helper, bool live = true);
 Result<SaveOutcome> end_save(VmMachine& machine, const RamHelper& helper, uint64_t first_event);
 RamHelperRequest ram_request(const VmMachine& machine, const std::string& name,
                              const std::string& uri);
