@@ -47,6 +47,8 @@
 
 namespace hozon::api {
 
+inline constexpr std::string_view kVersion = "0.1.0";
+
 struct ApiInfo {
   std::string version;
   std::string directory;

@@ -1,0 +1,76 @@
+// hozond: the control plane of one instance. Opens it and serves the REST API until SIGTERM.
+//
+//   hozond --dir D
+//
+// The API's socket comes from the supervisor (LISTEN_FDS, named "api"); without one, hozond listens
+// on D/run/api.sock itself. Exit codes: 0 stopped on request, 1 failed, 2 usage.
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "api/api.h"
+#include "api/http_server.h"
+#include "base/log.h"
+#include "control/control.h"
+#include "link/unix_socket.h"
+
+namespace hozon {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+int usage(std::FILE* where) {
+  fmt::print(where,
+             "usage: hozond --dir D\n"
+             "The control plane of the Hozon instance in directory D. Usually started by\n"
+             "hozon-supervisor, which passes the API's socket.\n"
+             "Example: hozond --dir ~/hozon\n");
+  return where == stdout ? 0 : kExitUsage;
+}
+
+Result<Fd> api_socket(const std::string& directory) {
+  auto passed = link::take_listening_sockets();
+  if (const auto found = passed.find("api"); found != passed.end()) return std::move(found->second);
+  return link::listen_unix(directory + "/run/api.sock");
+}
+
+Status serve(const std::string& directory) {
+  Fd listener = HOZON_TRY(api_socket(directory));
+  control::Options options;
+  options.directory = directory;
+  const auto control = HOZON_TRY(control::Control::open(options));
+  const api::Router router =
+      api::make_router(*control, {.version = std::string(api::kVersion), .directory = directory});
+  const auto server = HOZON_TRY(api::HttpServer::create(
+      std::move(listener), [&router](api::Request& request) { return router.answer(request); }));
+  server->stop_on_signals({SIGTERM, SIGINT});
+  log_info("serving the API of '{}'", directory);
+  server->run();
+  return {};
+}
+
+int run(int argc, char** argv) {
+  log_start("hozond", LogLevel::kInfo);
+  if (argc == 2 && std::string_view(argv[1]) == "--help") return usage(stdout);
+  if (argc != 3 || std::string_view(argv[1]) != "--dir") return usage(stderr);
+  std::error_code error;
+  const std::filesystem::path directory = std::filesystem::absolute(argv[2], error);
+  if (error || !std::filesystem::is_directory(directory, error)) {
+    log_error("'{}' is not a directory", argv[2]);
+    return 1;
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  if (const Status status = serve(directory.string()); !status) {
+    log_error("{}", status.error().what);
+    return 1;
+  }
+  log_info("stopped");
+  return 0;
+}
+
+}  // namespace
+}  // namespace hozon
+
+int main(int argc, char** argv) { return hozon::run(argc, argv); }
