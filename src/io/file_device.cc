@@ -154,6 +154,12 @@ Result<std::unique_ptr<FileDevice>> FileDevice::open(Loop& loop, const std::stri
   Fd buffered = HOZON_TRY(open_with(path, mode));
   if (!same_file(file, buffered))
     return make_error(Code::kBusy, "'{}' was replaced while it was being opened; try again", path);
+  if (!options.read_only) {
+    // After a failed sync of an earlier opener the page cache may hold, as clean, what the medium
+    // lacks (D3). What is read from here on must come from the medium.
+    if (::fdatasync(file.get()) != 0) return errno_error(errno, "sync '{}'", path);
+    (void)::posix_fadvise(buffered.get(), 0, 0, POSIX_FADV_DONTNEED);
+  }
   return std::unique_ptr<FileDevice>(
       new FileDevice(loop, std::move(file), std::move(buffered), size_bytes));
 }

@@ -20,7 +20,8 @@ Task<void> sync_journal(PoolCore& core) {
 Flusher::Flusher(PoolCore& core) : core_(core), done_(core.executor) {}
 
 Task<Status> Flusher::flush() {
-  const uint64_t target = core_.journal.written_sequence();
+  const uint64_t target = core_.journal.newest_sequence();
+  HOZON_CO_CHECK(co_await core_.journal.wait_written(target));
   while (core_.health && durable_sequence_ < target) {
     if (running_)
       co_await done_;

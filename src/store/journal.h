@@ -39,6 +39,11 @@ class Journal {
   // The sequence that append() would return now.
   uint64_t open_sequence() const { return next_sequence_; }
   bool has_open_records() const { return !open_.empty(); }
+  // Of the newest frame, in the kernel or not yet: who waits for it has seen everything that was
+  // changed in memory so far reach the kernel.
+  uint64_t newest_sequence() const {
+    return open_.empty() ? written_sequence_ : open_.back().sequence;
+  }
   // Hands what was appended to the kernel. After an error the journal is dead.
   Status write_out();
   // Adds a frame without records, to carry the mark.
