@@ -38,10 +38,10 @@ soak: deps ## the slow tests too: kill loops, fio with verify, long simulations
 	@cmake --build --preset check -j $(JOBS)
 	@ctest --preset soak
 
-sim: deps ## the simulator alone: SEEDS=n FIRST_SEED=n
+sim: deps ## the simulator alone: SEEDS=n SEED=first
 	@$(call CONFIGURE,check)
 	@cmake --build --preset check -j $(JOBS) --target sim
-	@build/check/bin/sim --seeds $(or $(SEEDS),2000) --first-seed $(or $(FIRST_SEED),1)
+	@build/check/bin/sim --seeds $(or $(SEEDS),500) --seed $(or $(SEED),1)
 
 bench: build ## measure, beside qcow2 and raw where that makes sense
 	@tools/bench --programs build/check/bin

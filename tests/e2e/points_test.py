@@ -26,7 +26,7 @@ from writer import Writer  # noqa: E402
 
 MIB = 1 << 20
 VOLUMES = {"blocks": (16, 4096), "sectors": (2, 512)}
-FIO_MIB = 64
+FIO_MIB = 32
 
 
 class Fio:
