@@ -37,7 +37,7 @@ class Fio:
         self.process = subprocess.Popen(
             ["fio", "--name=verify", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k",
              f"--size={FIO_MIB}M", "--iodepth=16", "--verify=crc32c", "--verify_fatal=1",
-             "--do_verify=1", "--time_based=0", f"--loops={max(1, seconds // 8)}",
+             "--do_verify=1", "--verify_state_save=0", "--time_based=0", f"--loops={max(1, seconds // 8)}",
              "--output-format=terse"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def wait(self):
