@@ -156,6 +156,7 @@ class Model {
   void forget(History& history) const;
   Tick oldest_activity() const;
   void apply(const AdminOp& op);
+  void cut_off(ModelVolume& volume);
   void apply_snapshot(const AdminOp& op, const std::string& name);
   void apply_clone(const AdminOp& op);
   void apply_return(const AdminOp& op);

@@ -69,6 +69,16 @@ void Model::apply(const AdminOp& op) {
   }
 }
 
+// What lies past a volume's end reads as zeros should the volume grow again.
+void Model::cut_off(ModelVolume& volume) {
+  std::erase_if(volume.head,
+                [&](const auto& entry) { return entry.first * kPageSize >= volume.size_bytes; });
+  const uint64_t end = volume.size_bytes / kSectorSize;
+  if (end % kSectorsPerBlock == 0 || !volume.head.contains(end / kSectorsPerBlock)) return;
+  HeadBlock& last = own_block(volume, end / kSectorsPerBlock);
+  for (uint64_t s = end % kSectorsPerBlock; s < kSectorsPerBlock; ++s) last.sectors[s] = {Value{}};
+}
+
 void Model::apply_snapshot(const AdminOp& op, const std::string& name) {
   const uint64_t set = next_uid_++;
   sets_[set] = {op.begun, now_};

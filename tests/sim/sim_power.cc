@@ -122,6 +122,9 @@ int SimPower::fault_for(int disk, IoOp::Kind kind) {
     if (rule.seen < rule.nth || (rule.seen > rule.nth && !rule.sticky)) continue;
     ++rule.fired;
     ++counters_.faults;
+    if (on_fault)
+      on_fault(
+          fmt::format("{} on {} fails", kind_name(kind), kDiskNames[static_cast<size_t>(disk)]));
     return rule.error;
   }
   return 0;
@@ -337,8 +340,10 @@ void SimPower::survive_kill(const SimPower& other, const Fate& fate) {
     on.current = from.current;
     on.stable = from.stable;
     on.unsynced = from.unsynced;
-    for (const uint64_t page : from.lost_pages)  // evicted, and read back from the medium
-      if (lottery.random.chance(1, 2)) on.current.set_page(page, on.stable.page(page));
+    // A careful program drops cached pages before it trusts them again: they are read from the
+    // medium.
+    for (const uint64_t page : from.lost_pages) on.current.set_page(page, on.stable.page(page));
+    for (const Unsynced& write : on.unsynced) apply(on.current, write.fragments);
     for (Unsynced& write : other.running_writes(disk)) {
       const PageImage before = on.current;
       apply_lot(on.current, write, lottery.draw(disk, true), lottery);

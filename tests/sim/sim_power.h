@@ -107,6 +107,7 @@ class SimPower : public SimExecutor::Source {
 
   std::function<void()> before_event;
   std::vector<FaultRule> faults;
+  std::function<void(const std::string&)> on_fault;
   // Flips bits of one byte as the medium might, in what is cached as well.
   void rot(int disk, uint64_t offset, uint8_t mask);
   // A byte as a read would see it now.

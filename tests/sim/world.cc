@@ -88,6 +88,7 @@ World::Plan World::make_plan() {
   plan.crash = random_.chance(3, 4);
   plan.kind = random_.chance(1, 3) ? CrashKind::kKill : CrashKind::kCut;
   plan.faulty = options_.faults && random_.chance(1, 2);
+  if (options_.fault) plan.faulty = counters_.lives == 1;
   if (plan.faulty) plan.crash = true;
   switch (random_.below(4)) {
     case 0: plan.at_event = random_.between(1, 40); break;  // perhaps during recovery
@@ -100,7 +101,6 @@ World::Plan World::make_plan() {
 store::OpenOptions World::open_options() {
   store::OpenOptions options;
   options.node_cache_bytes = random_.pick<uint64_t>({64_KiB, 256_KiB, 4_MiB});
-  options.background = random_.chance(7, 8);
   options.checkpoint_idle_ns = random_.pick<uint64_t>({1'000'000, 50'000'000, 5'000'000'000});
   return options;
 }
@@ -130,6 +130,7 @@ void World::watch_events(const Plan& plan) {
     if (dead_ || !failure_.empty()) return;
     if (plan.at_event != 0 && plan.crash && power_->counters().events - first >= plan.at_event)
       return capture_crash(plan.kind);
+    if (options_.walk) return try_all_fates();
     const uint64_t events = 6 * options_.steps_per_life;
     if (probes_left_ > 0 && random_.chance(options_.probes_per_life, events)) try_probe();
   };
@@ -166,8 +167,37 @@ void World::try_probe() {
   probe.check = random_.chance(1, 2);
   probe.reclaim = random_.chance(1, 4);
   probe.reopen = random_.chance(1, 4);
+  try_one(probe);
+}
+
+void World::try_one(const Probe& probe) {
   const std::string wrong = try_crash(*power_, model_, probe, counters_.crashes);
   if (!wrong.empty()) fail(fmt::format("crash tried on a copy: {}", wrong));
+}
+
+void World::try_all_fates() {
+  constexpr uint64_t kRandomFates = 6;
+  Probe probe;
+  probe.open = open_options();
+  for (const CrashKind kind : {CrashKind::kCut, CrashKind::kKill}) {
+    probe.fate = {.kind = kind, .choice = Fate::Choice::kNone};
+    probe.after =
+        std::max(after_, kind == CrashKind::kCut ? Model::After::kCut : Model::After::kKill);
+    try_one(probe);
+    probe.fate.choice = Fate::Choice::kAll;
+    probe.reclaim = true;
+    try_one(probe);
+    probe.reclaim = false;
+    if (kind == CrashKind::kKill && power_->undecided(kind) == 0) continue;
+    probe.depth = options_.recovery_depth;
+    probe.nested_percent = 10;
+    for (uint64_t i = 0; i < (kind == CrashKind::kCut ? kRandomFates : 1); ++i) {
+      probe.fate = random_fate(random_, kind, *power_);
+      if (kind == CrashKind::kCut) probe.fate.choice = Fate::Choice::kRandom;
+      try_one(probe);
+    }
+    probe.depth = 0;
+  }
 }
 
 void World::add_faults() {
@@ -175,12 +205,20 @@ void World::add_faults() {
                                                 IoOp::Kind::kSync,  IoOp::Kind::kSync,
                                                 IoOp::Kind::kRead,  IoOp::Kind::kPunch};
   FaultRule rule;
-  rule.kind = kKinds[random_.below(kKinds.size())];
-  rule.disk = static_cast<int>(random_.below(3)) - 1;
-  rule.nth = random_.between(1, rule.kind == IoOp::Kind::kSync ? 40 : 200);
-  rule.error = rule.kind == IoOp::Kind::kWrite && random_.chance(1, 3) ? ENOSPC : EIO;
-  rule.sticky = random_.chance(1, 2);
+  if (options_.fault)
+    rule = *options_.fault;
+  else {
+    rule.kind = kKinds[random_.below(kKinds.size())];
+    rule.disk = static_cast<int>(random_.below(3)) - 1;
+    rule.nth = random_.between(1, rule.kind == IoOp::Kind::kSync ? 40 : 200);
+    rule.error = rule.kind == IoOp::Kind::kWrite && random_.chance(1, 3) ? ENOSPC : EIO;
+    rule.sticky = random_.chance(1, 2);
+  }
+  note(fmt::format("fault: operation kind {} on disk {}, number {}, error {}{}",
+                   static_cast<int>(rule.kind), rule.disk, rule.nth, rule.error,
+                   rule.sticky ? ", sticky" : ""));
   power_->faults.push_back(rule);
+  power_->on_fault = [this](const std::string& what) { note("  " + what); };
 }
 
 std::string World::run_actors(const Plan& plan) {

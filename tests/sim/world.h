@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -28,12 +29,14 @@ struct WorldOptions {
   uint64_t admins_max = 2;
   uint64_t volumes_max = 5;
   uint64_t points_max = 10;
-  uint64_t probes_per_life = 12;  // crashes tried on copies
-  unsigned recovery_depth = 2;    // crashes during the recovery from a crash ...
-  bool big_volumes = true;        // some of up to a TiB, used at their ends
-  bool faults = false;            // some lives have failing devices
-  bool paranoid = false;          // the pool checks itself after each operation of an administrator
-  bool verbose = false;           // prints every operation
+  uint64_t probes_per_life = 12;        // crashes tried on copies
+  unsigned recovery_depth = 2;          // crashes during the recovery from a crash ...
+  bool big_volumes = true;              // some of up to a TiB, used at their ends
+  bool faults = false;                  // some lives have failing devices
+  std::optional<FaultRule> fault = {};  // the first life has exactly this failure
+  bool walk = false;                    // tries crashes of all kinds at every event
+  bool paranoid = false;  // the pool checks itself after each operation of an administrator
+  bool verbose = false;   // prints every operation
 };
 
 struct WorldCounters {
@@ -76,6 +79,8 @@ class World {
   void watch_events(const Plan& plan);
   void capture_crash(CrashKind kind);
   void try_probe();
+  void try_all_fates();
+  void try_one(const Probe& probe);
   std::string run_actors(const Plan& plan);
   std::string end_life(const Plan& plan, std::string wrong);
   bool actors_done() const { return actors_running_ == 0; }

@@ -1,0 +1,175 @@
+// tests/sim/world_test.cc
+// Proves the store's promises about kills, power cuts and failing devices (docs/durability.md) on
+// simulated disks. A failure names the seed; `sim --seed N --seeds 1 --verbose` tells its story.
+
+#include "world.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+namespace hozon::sim {
+namespace {
+
+// Runs `seeds` worlds made by `options`, one after the other.
+template <typename MakeOptions>
+WorldCounters run_worlds(uint64_t seeds, MakeOptions make_options) {
+  WorldCounters total;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    World world(make_options(seed));
+    const std::string wrong = world.run();
+    total += world.counters();
+    if (wrong.empty()) continue;
+    ADD_FAILURE() << wrong << "\nlast operations:\n" << world.story();
+    break;
+  }
+  return total;
+}
+
+TEST(World, SurvivesKillsAndCutsAtRandomInstants) {
+  const WorldCounters total =
+      run_worlds(100, [](uint64_t seed) { return WorldOptions{.seed = seed}; });
+  // A suite that injects nothing is green, too.
+  EXPECT_GT(total.crashes.cuts, 3000u);
+  EXPECT_GT(total.crashes.kills, 800u);
+  EXPECT_GT(total.crashes.during_recovery, 1000u);
+  EXPECT_GT(total.crashes.torn, 300u);
+  EXPECT_GT(total.snapshots, 500u);
+  EXPECT_GT(total.returns, 200u);
+  EXPECT_GT(total.clones, 100u);
+  EXPECT_GT(total.deletes, 800u);
+}
+
+TEST(World, SurvivesWithASmallJournalAndASmallPool) {
+  run_worlds(25, [](uint64_t seed) {
+    return WorldOptions{.seed = 10'000 + seed,
+                        .data_bytes = 4_MiB,
+                        .journal_bytes = 128_KiB,
+                        .lives = 3,
+                        .steps_per_life = 400,
+                        .points_max = 6};
+  });
+}
+
+TEST(World, SurvivesFailingDevices) {
+  const WorldCounters total = run_worlds(
+      60, [](uint64_t seed) { return WorldOptions{.seed = 20'000 + seed, .faults = true}; });
+  EXPECT_GT(total.crashes.faults, 100u);
+}
+
+TEST(World, SurvivesACrashAtEveryEventOfAWorkload) {
+  const WorldCounters total = run_worlds(3, [](uint64_t seed) {
+    return WorldOptions{
+        .seed = 30'000 + seed, .lives = 2, .steps_per_life = 60, .recovery_depth = 1, .walk = true};
+  });
+  EXPECT_GT(total.crashes.cuts, 2000u);
+}
+
+TEST(World, RepeatsItsHistoryWithTheSameSeed) {
+  for (uint64_t seed = 40'001; seed <= 40'005; ++seed) {
+    World first(WorldOptions{.seed = seed, .faults = true});
+    World second(WorldOptions{.seed = seed, .faults = true});
+    ASSERT_EQ(first.run(), "");
+    ASSERT_EQ(second.run(), "");
+    EXPECT_EQ(first.trace_hash(), second.trace_hash()) << seed;
+  }
+}
+
+// Fails the first, the second, ... operation of a kind, until the workload is too short to fail.
+void fail_every_operation_of(uint64_t seed, IoOp::Kind kind, int disk, int error, bool sticky,
+                             uint64_t step) {
+  constexpr uint64_t kMost = 2000;
+  uint64_t nth = 1;
+  for (; nth < kMost; nth += step) {
+    World world(WorldOptions{.seed = seed,
+                             .lives = 2,
+                             .steps_per_life = 60,
+                             .probes_per_life = 2,
+                             .fault = FaultRule{kind, disk, nth, error, sticky, 0, 0}});
+    const std::string wrong = world.run();
+    ASSERT_EQ(wrong, "") << "operation " << nth << " failed\n" << world.story();
+    if (world.counters().crashes.faults == 0) break;
+  }
+  EXPECT_GT(nth, 1u) << "nothing was made to fail";
+  EXPECT_LT(nth, kMost);
+}
+
+void fail_every_operation(IoOp::Kind kind, int disk, int error, bool sticky, uint64_t step) {
+  for (uint64_t seed = 50'001; seed <= 50'004; ++seed)
+    fail_every_operation_of(seed, kind, disk, error, sticky, step);
+}
+
+TEST(FailTheNth, DataWrite) {
+  for (const bool sticky : {false, true})
+    fail_every_operation(IoOp::Kind::kWrite, 0, EIO, sticky, 3);
+}
+TEST(FailTheNth, DataWriteWithoutSpace) {
+  fail_every_operation(IoOp::Kind::kWrite, 0, ENOSPC, false, 3);
+}
+TEST(FailTheNth, JournalWrite) {
+  for (const int error : {EIO, ENOSPC})
+    fail_every_operation(IoOp::Kind::kWrite, 1, error, false, 3);
+}
+TEST(FailTheNth, DataSync) {
+  for (const bool sticky : {false, true})
+    fail_every_operation(IoOp::Kind::kSync, 0, EIO, sticky, 1);
+}
+TEST(FailTheNth, JournalSync) {
+  for (const bool sticky : {false, true})
+    fail_every_operation(IoOp::Kind::kSync, 1, EIO, sticky, 1);
+}
+TEST(FailTheNth, DataRead) {
+  for (const bool sticky : {false, true})
+    fail_every_operation(IoOp::Kind::kRead, 0, EIO, sticky, 7);
+}
+
+// A failed sync ends all changes, is reported with its reason, and reopening recovers.
+TEST(FailedSync, MakesThePoolReadOnlyUntilItIsReopened) {
+  SimPower power(8_MiB, 512_KiB);
+  Model model(std::make_shared<Contents>());
+  std::vector<std::byte> bytes(kPageSize, std::byte{'a'}), found(kPageSize);
+  {
+    Session session(power, 1);
+    ASSERT_EQ(session.create(), "");
+  }
+  {
+    Session session(power, 2);
+    ASSERT_EQ(session.open({}), "");
+    Result<store::VolumeInfo> made;
+    ASSERT_EQ(session.run(session.pool->create_volume("v", 1_MiB), made, "create"), "");
+    const auto target = session.pool->target("v");
+    Status written, flushed;
+    ASSERT_EQ(session.run(session.pool->write(*target, 0, bytes, true), written, "write"), "");
+    ASSERT_TRUE(written);
+    power.faults.push_back({.kind = IoOp::Kind::kSync, .disk = 0, .nth = 1});
+    ASSERT_EQ(session.run(session.pool->write(*target, kPageSize, bytes, false), written, "write"),
+              "");
+    ASSERT_EQ(session.run(session.pool->flush(), flushed, "flush"), "");
+    EXPECT_FALSE(flushed);
+    EXPECT_TRUE(session.pool->stats().read_only);
+    EXPECT_NE(session.pool->stats().failure, "");
+    ASSERT_EQ(session.run(session.pool->write(*target, 0, bytes, false), written, "write"), "");
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().code, Code::kUnavailable);
+    Status read;
+    ASSERT_EQ(session.run(session.pool->read(*target, 0, found), read, "read"), "");
+    EXPECT_TRUE(read) << "reads go on";
+    EXPECT_EQ(found, bytes);
+    Status closed;
+    ASSERT_EQ(session.run(session.pool->close(), closed, "close"), "");
+    session.pool.reset();
+  }
+  const auto after = power.fork({.choice = Fate::Choice::kNone});
+  Session session(*after, 3);
+  ASSERT_EQ(session.open({}), "");
+  EXPECT_FALSE(session.pool->stats().read_only);
+  Status read;
+  ASSERT_EQ(session.run(session.pool->read(*session.pool->target("v"), 0, found), read, "read"),
+            "");
+  EXPECT_TRUE(read);
+  EXPECT_EQ(found, bytes) << "what was flushed before the failure is there";
+  EXPECT_EQ(session.close(), "");
+}
+
+}  // namespace
+}  // namespace hozon::sim
