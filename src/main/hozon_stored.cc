@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kUsage = 2;
 constexpr int kNotOpened = 3;
+constexpr unsigned kLockPatienceMs = 3000;
 constexpr rlim_t kDescriptorsWanted = 65'536;
 
 constexpr const char* kHelp =
@@ -123,7 +124,7 @@ int serve_pool(Loop& loop, const Arguments& arguments) {
   if (options.name.empty()) options.name = default_name(options.directory);
   // The pool is locked before any socket is made: the sockets at these paths may be in use by the
   // process that has the pool open.
-  Result<serve::PoolFiles> files = serve::open_pool_files(loop, options.directory);
+  Result<serve::PoolFiles> files = serve::open_pool_files(loop, options.directory, kLockPatienceMs);
   if (!files) return fail(kNotOpened, files.error());
   options.files = *std::move(files);
   for (const auto& [name, into] :

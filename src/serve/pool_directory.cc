@@ -82,7 +82,7 @@ Status fill_hidden(Loop& loop, const Place& place, uint64_t size_bytes) {
       round_up(std::clamp(size_bytes / 64, kJournalBytesMin, kJournalBytesMax), kDeviceAlignment);
   HOZON_TRY(FileDevice::create_file(place.hidden + kData, size_bytes, false));
   HOZON_TRY(FileDevice::create_file(place.hidden + kJournal, journal_bytes, true));
-  const PoolFiles files = HOZON_TRY(open_pool_files(loop, place.hidden));
+  const PoolFiles files = HOZON_TRY(open_pool_files(loop, place.hidden, 0));
   return format_pool(loop, files);
 }
 
@@ -103,9 +103,15 @@ Status make_at(Loop& loop, const Place& place, uint64_t size_bytes) {
   return sync_directory(place.parent);
 }
 
-Result<std::unique_ptr<FileDevice>> open_file(Loop& loop, const std::string& path,
-                                              const char* name) {
+Result<std::unique_ptr<FileDevice>> open_file(Loop& loop, const std::string& path, const char* name,
+                                              unsigned patience_ms) {
+  constexpr unsigned kStepMs = 5;
   auto file = FileDevice::open(loop, path + name, {});
+  for (unsigned waited = 0; waited < patience_ms; waited += kStepMs) {
+    if (file || file.error().code != Code::kBusy) break;
+    ::usleep(kStepMs * 1000);
+    file = FileDevice::open(loop, path + name, {});
+  }
   if (file) return file;
   Error error = std::move(file.error());
   if (error.code == Code::kNotFound)
@@ -132,10 +138,10 @@ Status create_pool_directory(Loop& loop, const std::string& path, uint64_t size_
   return make_at(loop, place, size_bytes / kDeviceAlignment * kDeviceAlignment);
 }
 
-Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path) {
+Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path, unsigned patience_ms) {
   PoolFiles files;
-  files.data = HOZON_TRY(open_file(loop, path, kData));
-  files.journal = HOZON_TRY(open_file(loop, path, kJournal));
+  files.data = HOZON_TRY(open_file(loop, path, kData, patience_ms));
+  files.journal = HOZON_TRY(open_file(loop, path, kJournal, patience_ms));
   return files;
 }
 

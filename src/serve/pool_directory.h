@@ -23,7 +23,9 @@ struct PoolFiles {
   std::unique_ptr<FileDevice> data;
   std::unique_ptr<FileDevice> journal;
 };
-// Opens and locks both files. Each refusal names the pool and the remedy.
-Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path);
+// Opens and locks both files. Each refusal names the pool and the remedy. Waits up to `patience_ms`
+// for the lock: the kernel ends the io_uring requests of a killed process, and drops its locks, a
+// little after the process is gone. Whoever has the lock knows that no old write is under way.
+Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path, unsigned patience_ms);
 
 }  // namespace hozon::serve
