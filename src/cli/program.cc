@@ -35,7 +35,7 @@ Result<std::string> program_path(const std::string& name) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::string path = (self.parent_path() / name).string();
   if (error || ::access(path.c_str(), X_OK) != 0)
-    return make_error(Code::kNotFound,
+    return make_error(Code::kUnavailable,
                       "the program '{}' is missing beside hozon ('{}'); is the build complete?",
                       name, path);
   return path;

@@ -89,30 +89,44 @@ Status create_main_pool(const std::string& directory, uint64_t size_bytes) {
   return {};
 }
 
-// The reason why nothing answers, as the daemons' logs have it.
+// The last line of a daemon's log, when it is a complaint; else empty.
+std::string last_complaint(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return "";
+  constexpr std::streamoff kTail = 8192;
+  file.seekg(0, std::ios::end);
+  file.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(file.tellg()) - kTail));
+  std::string tail((std::istreambuf_iterator<char>(file)), {});
+  while (tail.ends_with('\n')) tail.pop_back();
+  const std::string line = tail.substr(tail.rfind('\n') + 1);  // npos + 1 is 0
+  const bool complains = line.find(" error ") != std::string::npos || line.starts_with("hozon");
+  return complains ? last_line(line) : "";
+}
+
+// The reason why nothing answers, as the daemons' logs have it; empty when they have none.
 std::string reason_from_logs(const std::string& directory) {
   std::string reason;
   for (const char* name : {"stored-main", "hozond", "supervisor"}) {
-    std::ifstream file(fmt::format("{}/log/{}.log", directory, name), std::ios::binary);
-    if (!file) continue;
-    constexpr std::streamoff kTail = 8192;
-    file.seekg(0, std::ios::end);
-    file.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(file.tellg()) - kTail));
-    const std::string tail((std::istreambuf_iterator<char>(file)), {});
-    // Information is no reason; the last complaint is.
-    size_t at = std::string::npos;
-    for (const std::string_view level : {" error ", " critical "})
-      if (const size_t found = tail.rfind(level); found != std::string::npos)
-        at = at == std::string::npos ? found : std::max(at, found);
-    if (at == std::string::npos) continue;
-    const std::string line = last_line(tail.substr(0, tail.find('\n', at)));
-    reason += (reason.empty() ? "" : "; ") + fmt::format("{}: {}", name, line);
+    const std::string complaint = last_complaint(fmt::format("{}/log/{}.log", directory, name));
+    if (!complaint.empty())
+      reason += fmt::format("{}{}: {}", reason.empty() ? "" : "; ", name, complaint);
   }
-  return reason.empty() ? "the logs give no reason" : reason;
+  return reason;
 }
 
-// Ready: hozond answers and pool "main" is served.
-Result<client::Pool> wait_until_ready(Context& context) {
+// A daemon that its supervisor started again and again since it began itself.
+bool keeps_dying(const std::string& directory) {
+  constexpr uint64_t kRestartsTooMany = 4;
+  const auto status = client::ask_supervisor(directory, "status", kSupervisorTimeoutMs);
+  if (!status || !status->contains("children") || !(*status)["children"].is_array()) return false;
+  for (const client::Json& child : (*status)["children"])
+    if (client::number_of(child, "restarts") >= kRestartsTooMany) return true;
+  return false;
+}
+
+// Ready: hozond answers and pool "main" is served. `fresh`: the supervisor has just been started,
+// so a daemon that keeps dying is a reason to give up early.
+Result<client::Pool> wait_until_ready(Context& context, bool fresh) {
   const int64_t deadline_ms = client::monotonic_ms() + kReadyTimeoutMs;
   std::string state = "no answer";
   while (client::monotonic_ms() < deadline_ms) {
@@ -121,10 +135,12 @@ Result<client::Pool> wait_until_ready(Context& context) {
       return *pool;
     state =
         pool ? fmt::format("pool 'main' is {}: {}", pool->state, pool->message) : pool.error().what;
+    if (fresh && keeps_dying(context.directory())) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
   }
-  return make_error(Code::kUnavailable, "Hozon did not become ready in {} s ({}); {}",
-                    kReadyTimeoutMs / 1000, state, reason_from_logs(context.directory()));
+  const std::string reason = reason_from_logs(context.directory());
+  return make_error(Code::kUnavailable, "Hozon did not become ready in '{}'; {} (logs: {}/log)",
+                    context.directory(), reason.empty() ? state : reason, context.directory());
 }
 
 ExitCode report(Context& context, const client::Pool& pool, std::string_view word) {
@@ -155,7 +171,7 @@ CommandResult up(const Arguments& args, Context& context) {
   const Fd lock = HOZON_TRY(lock_start(directory));
 
   if (client::ask_supervisor(directory, "status", kSupervisorTimeoutMs)) {
-    const client::Pool pool = HOZON_TRY(wait_until_ready(context));
+    const client::Pool pool = HOZON_TRY(wait_until_ready(context, false));
     if (args.size_bytes != 0)
       context.note("--pool-size is for the first start only; pool main stays as it is");
     return report(context, pool, "already up");
@@ -168,7 +184,7 @@ CommandResult up(const Arguments& args, Context& context) {
   else if (args.size_bytes != 0)
     context.note("--pool-size is for the first start only; pool main stays as it is");
   HOZON_TRY(start_supervisor(directory));
-  const Result<client::Pool> pool = wait_until_ready(context);
+  const Result<client::Pool> pool = wait_until_ready(context, true);
   if (!pool) {
     // Leaves nothing half up; machines of an earlier run are not touched.
     static_cast<void>(client::stop_supervisor(directory, kReadyTimeoutMs));
