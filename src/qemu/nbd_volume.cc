@@ -196,11 +196,13 @@ Status NbdVolume::read(uint64_t offset, std::span<std::byte> into) {
   for (size_t done = 0; done < into.size();) {
     auto request = std::make_shared<NbdRequest>();
     request->offset = offset + done;
-    request->data.resize(std::min(kNbdRequestBytesMax, into.size() - done));
+    const size_t part = std::min(kNbdRequestBytesMax, into.size() - done);
+    request->data.resize(round_up(part, kNbdUnit));
     if (Status submitted = submit(request); !submitted) return submitted;
     if (Status finished = wait_for(request); !finished) return finished;
-    std::ranges::copy(request->data, into.begin() + static_cast<ptrdiff_t>(done));
-    done += request->data.size();
+    std::ranges::copy(std::span(request->data).first(part),
+                      into.begin() + static_cast<ptrdiff_t>(done));
+    done += part;
   }
   return {};
 }
@@ -212,6 +214,7 @@ Status NbdVolume::write(uint64_t offset, std::span<const std::byte> from) {
     request->kind = NbdRequest::Kind::kWrite;
     request->offset = offset + done;
     request->data.assign(part.begin(), part.end());
+    request->data.resize(round_up(part.size(), kNbdUnit));
     if (Status submitted = submit(request); !submitted) return submitted;
     done += part.size();
   }

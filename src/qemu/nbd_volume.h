@@ -22,6 +22,8 @@ namespace hozon {
 
 constexpr size_t kNbdInflightMax = 16;
 constexpr size_t kNbdRequestBytesMax = 1 << 20;
+// Smallest unit that Hozon's server announces; libnbd refuses to send anything else.
+constexpr size_t kNbdUnit = 512;
 constexpr int kNbdPatienceMs = 60'000;
 
 struct NbdRequest {
@@ -52,6 +54,7 @@ class NbdVolume {
   Status wait_for(const NbdRequestPtr& request);
   Status drain();  // until every request is done
   Status flush();  // drains, then makes all of it durable
+  // `offset` is a multiple of kNbdUnit. A write whose end is not fills its last unit with zeros.
   Status read(uint64_t offset, std::span<std::byte> into);
   Status write(uint64_t offset, std::span<const std::byte> from);
   Status zero(uint64_t offset, uint64_t length);  // queues as many requests as that takes
