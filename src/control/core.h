@@ -90,6 +90,10 @@ class Core {
   // `run`.
   Status settle_save(const std::string& machine_uuid, bool run);
 
+  // What hozon-ram left in the machine's directory; kept after a failure, for whoever looks into
+  // it.
+  void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
+
   // --- undo.cc ---
   Status undo(const std::string& action, const nlohmann::json& arguments);
 

@@ -103,8 +103,7 @@ Status Guests::start(const MachineSpec& spec, const std::string& directory, Star
     return make_error(Code::kIo, "QEMU {}{}{}", died ? "ended at once" : "does not answer",
                       words.empty() ? "" : ": ", words);
   }
-  auto guest =
-      std::make_shared<Guest>(spec.uuid, directory, std::move(process), std::move(*qmp));
+  auto guest = std::make_shared<Guest>(spec.uuid, directory, std::move(process), std::move(*qmp));
   guest->state.state = PowerState::kStarting;
   guest->state.accelerator = accelerator_name(spec.accelerator);
   guest->starting = true;

@@ -5,8 +5,7 @@
 // the guest by itself. `cont` is sent only when no RESUME came although the first page was seen on
 // the stream: earlier it would let the guest run before the protection, and the memory would be of
 // a later instant than the disks. A save is never cancelled: QEMU 7.2 would freeze the guest.
-#include <algorithm>
-#include <thread>
+#include <filesystem>
 
 #include "base/log.h"
 #include "control/core.h"
@@ -239,6 +238,7 @@ Status MemorySave::take_verdict(const std::string& end) {
   info_.written_bytes = verdict.pages_written * 4096;
   info_.duration_us = monotonic_us() - started_us_;
   HOZON_TRY(core_.storage.snapshot(machine_.pool, {volumes_.back()}, row_.uuid));
+  core_.remove_helper_files(machine_.uuid, "save-" + row_.uuid);
   return {};
 }
 
@@ -265,6 +265,12 @@ Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, Sn
   HOZON_TRY(run.commit(record));
   (void)guests.settle(machine.uuid);
   return snapshot_json(machine.uuid, row.uuid);
+}
+
+void Core::remove_helper_files(const std::string& machine_uuid, const std::string& name) const {
+  std::error_code ignored;
+  for (const char* suffix : {".json", ".log", ".pid"})
+    std::filesystem::remove(machine_directory(machine_uuid) + "/" + name + suffix, ignored);
 }
 
 Status Core::settle_save(const std::string& machine_uuid, bool run) {

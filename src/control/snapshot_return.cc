@@ -120,13 +120,18 @@ Status feed_memory(Core& core, JobRun& run, const Plan& plan) {
   const RamStatus verdict = HOZON_TRY(wait_ram_helper(helper, kLoadMs));
   if (verdict.phase != RamPhase::kDone)
     return add_context(verdict.error, "the saved memory could not be given to QEMU");
-  return wait_loaded(core, plan.after);
+  HOZON_TRY(wait_loaded(core, plan.after));
+  core.remove_helper_files(plan.after.uuid, "load-" + plan.kept.uuid);
+  return {};
+}
+
+bool goes_on(const Plan& plan) {
+  return plan.target.memory.value("state_after_load", "up") == "up";
 }
 
 Status load_memory(Core& core, JobRun& run, const Plan& plan) {
   Status loaded = feed_memory(core, run, plan);
-  const bool go_on = plan.target.memory.value("state_after_load", "up") == "up";
-  if (loaded && go_on) {
+  if (loaded && goes_on(plan)) {
     const GuestHandle guest = HOZON_TRY(core.guests.handle(plan.after.uuid));
     const auto continued = guest.qmp->call("cont", json::object(), kContinueMs);
     if (!continued) loaded = std::unexpected(continued.error());
@@ -151,7 +156,8 @@ bool bounce_nics(Core& core, const MachineRow& machine) {
 Status start_again(Core& core, JobRun& run, const Plan& plan, std::vector<std::string>& steps) {
   if (plan.with_memory) {
     HOZON_TRY(load_memory(core, run, plan));
-    steps.push_back("memory loaded; the machine goes on where it was");
+    steps.push_back(goes_on(plan) ? "memory loaded; the machine goes on where it was"
+                                  : "memory loaded; the machine is paused, as it was");
     if (bounce_nics(core, plan.after)) steps.push_back("network links taken down and up again");
   } else {
     run.step("starting QEMU");
