@@ -195,27 +195,33 @@ Task<void> Transmission::execute_block_status(Request request) {
     }
     answers.push_back(*std::move(extents));
   }
-  for (size_t i = 0; i < answers.size(); ++i) {
-    const Context& context = chosen_.contexts[i];
-    BlockStatusChunk chunk;
-    chunk.header.flags = i + 1 == answers.size() ? kChunkDone : uint16_t{0};
-    chunk.header.type = uint16_t{kChunkBlockStatus};
-    chunk.header.cookie = request.cookie;
-    chunk.header.length = static_cast<uint32_t>(sizeof chunk.context_id +
-                                                answers[i].size() * sizeof(StatusDescriptor));
-    chunk.context_id = context.id;
-    replies_.add(chunk);
-    for (const Extent& extent : answers[i]) {
-      StatusDescriptor descriptor;
-      descriptor.length = static_cast<uint32_t>(extent.length_bytes);
-      if (context.changed_since)
-        descriptor.flags = extent.changed ? kStatusChanged : 0;
-      else
-        descriptor.flags = extent.mapped ? 0 : kStatusHole | kStatusZero;
-      replies_.add(descriptor);
-    }
-  }
+  for (size_t i = 0; i < answers.size(); ++i)
+    add_status_chunk(request, chosen_.contexts[i], answers[i], i + 1 == answers.size());
   replies_.end_reply();
+}
+
+void Transmission::add_status_chunk(const Request& request, const Context& context,
+                                    const std::vector<Extent>& extents, bool last) {
+  std::vector<StatusDescriptor> descriptors;
+  for (const Extent& extent : extents) {
+    uint32_t flags = extent.mapped ? 0 : kStatusHole | kStatusZero;
+    if (context.changed_since) flags = extent.changed ? kStatusChanged : 0;
+    const auto length = static_cast<uint32_t>(extent.length_bytes);
+    // Neighbours may differ only in what this context does not tell.
+    if (!descriptors.empty() && descriptors.back().flags == flags)
+      descriptors.back().length = descriptors.back().length + length;
+    else
+      descriptors.push_back({.length = length, .flags = flags});
+  }
+  BlockStatusChunk chunk;
+  chunk.header.flags = last ? kChunkDone : uint16_t{0};
+  chunk.header.type = uint16_t{kChunkBlockStatus};
+  chunk.header.cookie = request.cookie;
+  chunk.header.length = static_cast<uint32_t>(sizeof chunk.context_id +
+                                              descriptors.size() * sizeof(StatusDescriptor));
+  chunk.context_id = context.id;
+  replies_.add(chunk);
+  replies_.add_bytes(std::as_bytes(std::span(descriptors)));
 }
 
 void Transmission::reply_ok(uint64_t cookie) {

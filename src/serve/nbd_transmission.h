@@ -56,6 +56,8 @@ class Transmission {
   Task<Result<std::vector<Extent>>> context_extents(const Context& context, const Request& request,
                                                     uint32_t extents_max);
 
+  void add_status_chunk(const Request& request, const Context& context,
+                        const std::vector<Extent>& extents, bool last);
   void reply_ok(uint64_t cookie);
   void reply_error(const Request& request, WireError error, std::string_view reason);
   void reply_error(const Request& request, const Error& error);
