@@ -1,4 +1,5 @@
 // src/cli/version.h
+// The version that `hozon version` shows. The API tells its own (api/api.h).
 #pragma once
 
 #include <string_view>
