@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-LINE_MAX = 100        # columns, C++ only
+LINE_MAX = 110        # C++ only; `make lint` holds the 100 of STYLE.md, this catches the rest
 FILE_LINES_MAX = 600  # past that there is a second noun in the file
 CODE = {".cc", ".h"}
 TEXT = CODE | {".py", ".md", ".txt", ".cmake", ".json", ".sh", ""}
@@ -66,7 +66,8 @@ def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     faults, seen = [], 0
     for path in files_of(root):
-        if path.suffix in TEXT and path.name != "LICENSE":
+        samples = path.relative_to(root).parts[:2] == ("fuzz", "corpus")
+        if path.suffix in TEXT and path.name != "LICENSE" and not samples:
             seen += 1
             faults += faults_of(root, path)
     for line in faults:
