@@ -86,6 +86,9 @@ class Core {
   // Makes the inventory say that `kept` exists and the machine stands on `target`.
   Status record_return(const std::string& machine_uuid, const std::string& target_uuid,
                        const std::string& kept_uuid);
+  // Brings the machine up with the snapshot's memory. May be repeated: a QEMU that is half loaded
+  // is replaced, one that runs is left alone. After a failure the machine is down.
+  Status load_memory(const MachineRow& machine, const SnapshotRow& target);
   // After an interrupted or failed save: QEMU has ended it, its guest is free, and goes on if
   // `run`.
   Status settle_save(const std::string& machine_uuid, bool run);

@@ -52,8 +52,8 @@ Status JobRun::forget(uint64_t action) { return board_.inventory_.remove_step(ac
 
 Status JobRun::commit(const std::function<Status()>& change) {
   Transaction transaction = HOZON_TRY(Transaction::begin(board_.inventory_.database()));
-  HOZON_TRY(change());
   HOZON_TRY(board_.inventory_.clear_steps(id_.value));
+  HOZON_TRY(change());
   return transaction.commit();
 }
 

@@ -37,7 +37,7 @@ class JobRun {
   // J2. The action is one of those that the JobBoard's owner knows (undo.cc).
   Result<uint64_t> journal(const std::string& action, const nlohmann::json& arguments);
   // Forgets one action, or with `change` all of them in one transaction with that change: what was
-  // done so far will not be undone any more.
+  // done so far will not be undone any more. `change` may journal what has to follow.
   Status forget(uint64_t action);
   Status commit(const std::function<Status()>& change);
   // Shown with the job even when it fails.

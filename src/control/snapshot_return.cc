@@ -103,42 +103,36 @@ Status wait_loaded(Core& core, const MachineRow& machine) {
   return make_error(Code::kUnavailable, "QEMU did not take in the memory in time");
 }
 
-Status feed_memory(Core& core, JobRun& run, const Plan& plan) {
+bool goes_on(const SnapshotRow& target) {
+  return target.memory.value("state_after_load", "up") == "up";
+}
+
+Status feed_memory(Core& core, const MachineRow& machine, const SnapshotRow& target) {
   auto pipe = HOZON_TRY(make_pipe());
-  HOZON_TRY(core.boot(plan.after, StartMode::kIncoming, pipe[0].get()));
+  HOZON_TRY(core.boot(machine, StartMode::kIncoming, pipe[0].get()));
   pipe[0] = Fd();
-  run.step("loading memory");
+  const std::string name = "load-" + new_uuid();
   RamHelper helper = HOZON_TRY(start_ram_load(
       {.program = core.options.program_directory + "/hozon-ram",
-       .directory = core.machine_directory(plan.after.uuid),
-       .name = "load-" + plan.kept.uuid,
-       .uri = core.storage.uri(plan.after.pool, volume_of_disk(plan.after.name, kMemoryDisk),
-                               plan.target.uuid),
-       .ram_bytes = plan.after.memory_bytes},
+       .directory = core.machine_directory(machine.uuid),
+       .name = name,
+       .uri =
+           core.storage.uri(machine.pool, volume_of_disk(machine.name, kMemoryDisk), target.uuid),
+       .ram_bytes = machine.memory_bytes},
       pipe[1].get()));
   pipe[1] = Fd();
   const RamStatus verdict = HOZON_TRY(wait_ram_helper(helper, kLoadMs));
   if (verdict.phase != RamPhase::kDone)
     return add_context(verdict.error, "the saved memory could not be given to QEMU");
-  HOZON_TRY(wait_loaded(core, plan.after));
-  core.remove_helper_files(plan.after.uuid, "load-" + plan.kept.uuid);
+  HOZON_TRY(wait_loaded(core, machine));
+  core.remove_helper_files(machine.uuid, name);
   return {};
 }
 
-bool goes_on(const Plan& plan) {
-  return plan.target.memory.value("state_after_load", "up") == "up";
-}
-
-Status load_memory(Core& core, JobRun& run, const Plan& plan) {
-  Status loaded = feed_memory(core, run, plan);
-  if (loaded && goes_on(plan)) {
-    const GuestHandle guest = HOZON_TRY(core.guests.handle(plan.after.uuid));
-    const auto continued = guest.qmp->call("cont", json::object(), kContinueMs);
-    if (!continued) loaded = std::unexpected(continued.error());
-  }
-  if (loaded) return core.guests.settle(plan.after.uuid);
-  (void)core.guests.kill(plan.after.uuid, "the saved memory could not be loaded");
-  return loaded;
+Status continue_loaded(Core& core, const MachineRow& machine) {
+  const GuestHandle guest = HOZON_TRY(core.guests.handle(machine.uuid));
+  HOZON_TRY(guest.qmp->call("cont", json::object(), kContinueMs));
+  return {};
 }
 
 // A guest that went on with an old memory has stale leases and neighbours: its cable is pulled and
@@ -153,11 +147,39 @@ bool bounce_nics(Core& core, const MachineRow& machine) {
   return bounced;
 }
 
+}  // namespace
+
+Status Core::load_memory(const MachineRow& machine, const SnapshotRow& target) {
+  Status loaded;
+  if (const auto guest = guests.handle(machine.uuid)) {
+    const auto status = guest->qmp->call("query-status");
+    if (!status || status->value("status", "") == "inmigrate")
+      HOZON_TRY(guests.kill(machine.uuid, ""));
+  }
+  if (guests.state(machine.uuid).state == PowerState::kDown)
+    loaded = feed_memory(*this, machine, target);
+  if (loaded && goes_on(target)) loaded = continue_loaded(*this, machine);
+  if (loaded) return guests.settle(machine.uuid);
+  (void)guests.kill(machine.uuid, "the saved memory could not be loaded");
+  return loaded;
+}
+
+namespace {
+
+// What the next hozond does when this one ends before the machine is up again.
+Result<uint64_t> journal_start(JobRun& run, const Plan& plan) {
+  if (plan.with_memory)
+    return run.journal("guest.load", {{"machine", plan.after.uuid}, {"target", plan.target.uuid}});
+  return run.journal("guest.start",
+                     {{"machine", plan.after.uuid}, {"paused", plan.state == PowerState::kPaused}});
+}
+
 Status start_again(Core& core, JobRun& run, const Plan& plan, std::vector<std::string>& steps) {
   if (plan.with_memory) {
-    HOZON_TRY(load_memory(core, run, plan));
-    steps.push_back(goes_on(plan) ? "memory loaded; the machine goes on where it was"
-                                  : "memory loaded; the machine is paused, as it was");
+    run.step("loading memory");
+    HOZON_TRY(core.load_memory(plan.after, plan.target));
+    steps.push_back(goes_on(plan.target) ? "memory loaded; the machine goes on where it was"
+                                         : "memory loaded; the machine is paused, as it was");
     if (bounce_nics(core, plan.after)) steps.push_back("network links taken down and up again");
   } else {
     run.step("starting QEMU");
@@ -189,21 +211,27 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
   HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", plan.kept.uuid}}));
   HOZON_TRY(inventory.insert_snapshot(plan.kept));
   if (is_running(plan.state)) {
-    HOZON_TRY(run.journal(
-        "guest.start", {{"machine", machine_uuid},
-                        {"paused", plan.state == PowerState::kPaused},
-                        {"unless_returned", plan.with_memory ? json(plan.kept.uuid) : json("")}}));
+    HOZON_TRY(run.journal("guest.start", {{"machine", machine_uuid},
+                                          {"paused", plan.state == PowerState::kPaused},
+                                          {"unless_returned", plan.kept.uuid}}));
     run.step("stopping QEMU");
     HOZON_TRY(guests.end(machine_uuid, ""));
   }
-  HOZON_TRY(run.journal(
-      "return.settle",
-      {{"machine", machine_uuid}, {"target", plan.target.uuid}, {"kept", plan.kept.uuid}}));
+  const bool start = plan.with_memory || is_running(plan.state);
+  HOZON_TRY(run.journal("return.settle", {{"machine", machine_uuid},
+                                          {"target", plan.target.uuid},
+                                          {"kept", plan.kept.uuid},
+                                          {"start", start},
+                                          {"paused", plan.state == PowerState::kPaused},
+                                          {"memory", plan.with_memory}}));
   run.step("switching the disks");
   HOZON_TRY(storage.return_to(plan.before.pool, plan.items, plan.kept.uuid));
+  uint64_t start_step = 0;
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_machine(plan.after));
-    return inventory.set_snapshot_status(plan.kept.uuid, "ok");
+    HOZON_TRY(inventory.set_snapshot_status(plan.kept.uuid, "ok"));
+    if (start) start_step = HOZON_TRY(journal_start(run, plan));
+    return {};
   };
   HOZON_TRY(run.commit(record));
 
@@ -211,8 +239,8 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
       fmt::format("disks and settings are those of '{}'", plan.target.name),
       fmt::format("the state that was left is kept as '{}'", plan.kept.name),
       "new VM generation id"};
-  const bool start = plan.with_memory || is_running(plan.state);
   const Status started = start ? start_again(*this, run, plan, steps) : Status();
+  if (start) HOZON_TRY(run.forget(start_step));
   if (!start) steps.push_back("the machine stays down");
   json result = {{"machine", HOZON_TRY(machine_json(machine_uuid))},
                  {"snapshot", HOZON_TRY(snapshot_json(machine_uuid, plan.target.uuid))},

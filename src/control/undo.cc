@@ -9,8 +9,10 @@
 //   snapshot.forget  {snapshot}                only while it is still "locked"
 //   snapshot.delete  {machine, snapshot}       finishes a deletion
 //   save.settle      {machine, run}            the guest is free of a save that failed
-//   guest.start      {machine, paused, unless_returned}
-//   return.settle    {machine, target, kept}   looks whether the disks were switched
+//   guest.start      {machine, paused, unless_returned}   not when that return has happened
+//   guest.load       {machine, target}         finishes the way back to a memory
+//   return.settle    {machine, target, kept, start, paused, memory}   looks whether the disks were
+//                                              switched, and if so finishes the return
 #include <filesystem>
 
 #include "base/log.h"
@@ -24,6 +26,10 @@ using nlohmann::json;
 
 std::string text_of(const json& arguments, const char* name) {
   return link::string_field_or(arguments, name, "").value_or("");
+}
+
+bool flag_of(const json& arguments, const char* name) {
+  return link::bool_field_or(arguments, name, false).value_or(false);
 }
 
 // What was begun has to be finished, so it is tried again until it can be.
@@ -68,19 +74,30 @@ Status forget_snapshot(Core& core, const std::string& uuid) {
 Status start_guest(Core& core, const json& arguments) {
   const MachineRow machine = HOZON_TRY(core.inventory.machine(text_of(arguments, "machine")));
   if (core.guests.state(machine.uuid).state != PowerState::kDown) return {};
-  // A memory that should have been loaded is not replaced by a boot behind its owner's back.
+  // Then return.settle has started it, or its memory could not be loaded: that is not replaced by
+  // a boot behind its owner's back.
   const std::string kept = text_of(arguments, "unless_returned");
   if (!kept.empty()) {
     const auto row = core.inventory.snapshot(machine.uuid, kept);
     if (row && row->status == "ok") return {};
   }
-  const bool paused = link::bool_field_or(arguments, "paused", false).value_or(false);
-  const Status started = core.boot(machine, paused ? StartMode::kPaused : StartMode::kRun);
+  const Status started =
+      core.boot(machine, flag_of(arguments, "paused") ? StartMode::kPaused : StartMode::kRun);
   if (!started && started.error().code != Code::kUnavailable) {
     log_error("machine '{}' stays down: {}", machine.name, started.error().what);
     return {};
   }
   return started;
+}
+
+Status load_guest(Core& core, const json& arguments) {
+  const MachineRow machine = HOZON_TRY(core.inventory.machine(text_of(arguments, "machine")));
+  const SnapshotRow target =
+      HOZON_TRY(core.inventory.snapshot(machine.uuid, text_of(arguments, "target")));
+  const Status loaded = core.load_memory(machine, target);
+  if (loaded || loaded.error().code == Code::kUnavailable) return loaded;
+  log_error("machine '{}' stays down: {}", machine.name, loaded.error().what);
+  return {};
 }
 
 // The switch of the disks is one step of the data plane: the kept point exists exactly if it
@@ -96,7 +113,12 @@ Status settle_return(Core& core, const json& arguments) {
     if (point.error().code == Code::kNotFound) return {};
     return std::unexpected(point.error());
   }
-  return core.record_return(machine, text_of(arguments, "target"), kept_uuid);
+  const std::string target = text_of(arguments, "target");
+  HOZON_TRY(core.record_return(machine, target, kept_uuid));
+  if (!flag_of(arguments, "start")) return {};
+  return flag_of(arguments, "memory")
+             ? load_guest(core, {{"machine", machine}, {"target", target}})
+             : start_guest(core, {{"machine", machine}, {"paused", flag_of(arguments, "paused")}});
 }
 
 }  // namespace
@@ -120,6 +142,7 @@ Status Core::undo(const std::string& action, const json& arguments) {
     return settle_save(text_of(arguments, "machine"),
                        link::bool_field_or(arguments, "run", true).value_or(true));
   if (action == "guest.start") return start_guest(*this, arguments);
+  if (action == "guest.load") return load_guest(*this, arguments);
   if (action == "return.settle") return settle_return(*this, arguments);
   return make_error(Code::kInternal, "there is no way back called '{}'", action);
 }
