@@ -27,6 +27,8 @@ Simulates a pool, its users, and crashes; every choice follows from the seed.
   --small         only small volumes                --faults    devices fail, too
   --data BYTES    size of the data device           --journal BYTES
   --guests N      guests at most                    --admins N  administrators at most
+  --no-garbage    sectors are atomic
+  --volumes N     at most                           --points N  at most
   --paranoid      check after each administration
   --verbose       print each operation              --twice     run each seed twice and compare
   --keep-going    go on after a failure
@@ -80,6 +82,12 @@ bool parse(int argc, char** argv, Arguments& args) {
       args.world.guests_max = number();
     else if (name == "--admins")
       args.world.admins_max = number();
+    else if (name == "--no-garbage")
+      args.world.garbage = false;
+    else if (name == "--volumes")
+      args.world.volumes_max = number();
+    else if (name == "--points")
+      args.world.points_max = number();
     else if (name == "--twice")
       args.twice = true;
     else if (name == "--keep-going")
@@ -102,6 +110,8 @@ void print_summary(const WorldCounters& c, uint64_t seeds, uint64_t failures, do
       static_cast<double>(crashes) / seconds, c.crashes.during_recovery);
   fmt::print("unstable writes: {} kept, {} dropped, {} torn; {} operations made to fail\n",
              c.crashes.kept, c.crashes.dropped, c.crashes.torn, c.crashes.faults);
+  fmt::print("{} damages: {} refused at opening, {} at reading; {} times a full pool\n",
+             c.rot.tried, c.rot.refused_opening, c.rot.refused_reads, c.parked);
   fmt::print(
       "{} lives, {} steps: {} writes, {} reads, {} flushes, {} admin ({} refused): "
       "{} snapshots, {} returns, {} clones, {} deletes\n",

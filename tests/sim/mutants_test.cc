@@ -23,10 +23,13 @@ WorldOptions options_for(uint64_t seed) {
   options.seed = seed;
   options.probes_per_life = 24;
   options.faults = seed % 4 == 0;
-  if (seed % 3 == 0) {  // little space is reused soon
-    options.data_bytes = 2_MiB;
-    options.journal_bytes = 128_KiB;
+  if (seed % 2 == 1) {  // little space is reused soon
+    options.data_bytes = seed % 4 == 1 ? 1_MiB : 2_MiB;
     options.big_volumes = false;
+    options.volumes_max = 2;
+    options.points_max = 3;
+    options.steps_per_life = 400;
+    options.probes_per_life = 100;
   }
   return options;
 }

@@ -38,8 +38,9 @@ std::string Session::judge(SimExecutor::End end, std::string_view what) {
   return text;
 }
 
-std::string Session::run_until(const std::function<bool()>& done, std::string_view what) {
-  return judge(executor.run_until(done), what);
+std::string Session::run_until(const std::function<bool()>& done, std::string_view what,
+                               SimExecutor::Limits limits) {
+  return judge(executor.run_until(done, limits), what);
 }
 
 std::string Session::violations() const {
@@ -84,7 +85,7 @@ std::string Session::close() {
   return violations();
 }
 
-Fate random_fate(Random& random, CrashKind kind, const SimPower& power) {
+Fate random_fate(Random& random, CrashKind kind, const SimPower& power, bool garbage) {
   Fate fate;
   fate.kind = kind;
   fate.seed = random.next();
@@ -94,6 +95,7 @@ Fate random_fate(Random& random, CrashKind kind, const SimPower& power) {
                              Fate::Choice::kOnly, Fate::Choice::kAllBut, Fate::Choice::kPrefix});
   fate.index = undecided == 0 ? 0 : random.below(undecided);
   fate.atom_bytes = random.chance(1, 8) ? kPageSize : kSectorSize;
+  fate.garbage = garbage && random.chance(1, 6);
   return fate;
 }
 
@@ -106,7 +108,7 @@ std::string try_nested(const SimPower& power, const Model& model, const Probe& o
   Probe inner = outer;
   --inner.depth;
   const CrashKind kind = random.chance(1, 4) ? CrashKind::kKill : CrashKind::kCut;
-  inner.fate = random_fate(random, kind, power);
+  inner.fate = random_fate(random, kind, power, outer.garbage);
   inner.after =
       worse(outer.after, kind == CrashKind::kCut ? Model::After::kCut : Model::After::kKill);
   ++counters.during_recovery;

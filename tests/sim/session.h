@@ -34,7 +34,8 @@ class Session {
   std::string audit(Model& model, const Audit& what);
   std::string close();
   // Runs until `done`; a deadlock or stall is an error that says what was running.
-  std::string run_until(const std::function<bool()>& done, std::string_view what);
+  std::string run_until(const std::function<bool()>& done, std::string_view what,
+                        SimExecutor::Limits limits = {});
   template <typename T>
   std::string run(Task<T> task, T& into, std::string_view what) {
     return judge(executor.run(std::move(task), into), what);
@@ -54,6 +55,7 @@ struct Probe {
   Fate fate;
   Model::After after = Model::After::kCut;
   store::OpenOptions open;
+  bool garbage = true;
   unsigned depth = 0;           // crashes during the recovery, one within the other, at most
   uint64_t nested_percent = 0;  // how many of the recovery's events are tried
   bool check = true;
@@ -65,6 +67,7 @@ struct Probe {
 std::string try_crash(const SimPower& power, const Model& model, const Probe& probe,
                       CrashCounters& counters);
 // A fate chosen by `random`, of every kind that is legal.
-Fate random_fate(Random& random, CrashKind kind, const SimPower& power);
+// `garbage`: a sector that was being written at a cut may hold garbage.
+Fate random_fate(Random& random, CrashKind kind, const SimPower& power, bool garbage);
 
 }  // namespace hozon::sim

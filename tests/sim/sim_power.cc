@@ -274,6 +274,16 @@ std::vector<SimPower::Unsynced> SimPower::running_writes(int disk) const {
   return writes;
 }
 
+// A sector that was being written when the power went holds garbage.
+void SimPower::spoil(PageImage& image, const Fragment& part, Random& random) {
+  const uint64_t sector = random.below(kSectorsPerPage);
+  if ((part.sectors >> sector & 1) == 0) return;
+  PageRef page = image.page(part.page);
+  std::byte* bytes = page.own() + sector * kSectorSize;
+  for (uint64_t i = 0; i < kSectorSize; ++i) bytes[i] = std::byte(random.next() & 0xff);
+  image.set_page(part.page, page);
+}
+
 void SimPower::apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lottery& lottery) {
   if (lot == Lot::kDropped) return;
   const bool whole_pages = lottery.fate.atom_bytes >= kPageSize;
@@ -294,12 +304,7 @@ void SimPower::apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lotte
     sector += kSectorsPerPage;
     const uint8_t sectors = whole_pages ? keep : static_cast<uint8_t>(part.sectors & keep);
     image.take_sectors(part.page, part.content, sectors);
-    if (lottery.fate.garbage && lot == Lot::kTorn && keep != 0xff && lottery.random.chance(1, 2)) {
-      PageRef page = image.page(part.page);
-      std::byte* bytes = page.own() + lottery.random.below(kSectorsPerPage) * kSectorSize;
-      for (uint64_t i = 0; i < kSectorSize; ++i) bytes[i] = std::byte(lottery.random.next() & 0xff);
-      image.set_page(part.page, page);
-    }
+    if (lottery.fate.garbage && lot == Lot::kTorn) spoil(image, part, lottery.random);
   }
 }
 

@@ -169,6 +169,7 @@ class SimPower : public SimExecutor::Source {
                                             const std::byte* from);
   static void apply(PageImage& image, const std::vector<Fragment>& fragments);
   std::vector<Unsynced> running_writes(int disk) const;
+  static void spoil(PageImage& image, const Fragment& part, Random& random);
   void apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lottery& lottery);
   void survive_kill(const SimPower& other, const Fate& fate);
   void survive_cut(const SimPower& other, const Fate& fate);

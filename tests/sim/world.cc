@@ -38,6 +38,7 @@ void blame(std::string text) {
 
 WorldCounters& WorldCounters::operator+=(const WorldCounters& other) {
   crashes += other.crashes;
+  rot += other.rot;
   lives += other.lives;
   steps += other.steps;
   writes += other.writes;
@@ -79,8 +80,16 @@ std::string World::run() {
   if (wrong.empty()) wrong = last.audit(model_, {after_, true, true});
   if (wrong.empty()) wrong = last.close();
   trace_hash_ = mix(trace_hash_ ^ power_->trace_hash());
+  if (wrong.empty()) wrong = try_damages();
   if (wrong.empty()) return "";
   return fmt::format("seed {} at the end: {}", options_.seed, wrong);
+}
+
+std::string World::try_damages() {
+  for (uint64_t i = 0; i < options_.rot_trials; ++i)
+    if (std::string wrong = try_rot(*power_, model_, random_, counters_.rot); !wrong.empty())
+      return wrong;
+  return "";
 }
 
 World::Plan World::make_plan() {
@@ -95,6 +104,7 @@ World::Plan World::make_plan() {
     case 1: plan.at_event = 0; break;
     default: plan.at_event = random_.between(1, 6 * options_.steps_per_life); break;
   }
+  if (plan.faulty && options_.fault) plan.at_event = 0;
   return plan;
 }
 
@@ -137,7 +147,7 @@ void World::watch_events(const Plan& plan) {
 }
 
 void World::capture_crash(CrashKind kind) {
-  const Fate fate = random_fate(random_, kind, *power_);
+  const Fate fate = random_fate(random_, kind, *power_, options_.garbage);
   note(fmt::format("crash: {}", fate.text()));
   dead_ = true;
   ++(kind == CrashKind::kCut ? counters_.crashes.cuts : counters_.crashes.kills);
@@ -156,13 +166,14 @@ void World::try_probe() {
   --probes_left_;
   const CrashKind kind = random_.chance(1, 4) ? CrashKind::kKill : CrashKind::kCut;
   Probe probe;
-  probe.fate = random_fate(random_, kind, *power_);
+  probe.fate = random_fate(random_, kind, *power_, options_.garbage);
   probe.after = kind == CrashKind::kCut ? Model::After::kCut : Model::After::kKill;
   for (const FaultRule& rule : power_->faults)
     if (rule.fired > 0) probe.after = std::max(probe.after, Model::After::kLost);
   probe.after = std::max(probe.after, after_);
   probe.open = open_options();
   probe.depth = options_.recovery_depth;
+  probe.garbage = options_.garbage;
   probe.nested_percent = random_.pick<uint64_t>({0, 5, 20});
   probe.check = random_.chance(1, 2);
   probe.reclaim = random_.chance(1, 4);
@@ -190,9 +201,10 @@ void World::try_all_fates() {
     probe.reclaim = false;
     if (kind == CrashKind::kKill && power_->undecided(kind) == 0) continue;
     probe.depth = options_.recovery_depth;
+    probe.garbage = options_.garbage;
     probe.nested_percent = 10;
     for (uint64_t i = 0; i < (kind == CrashKind::kCut ? kRandomFates : 1); ++i) {
-      probe.fate = random_fate(random_, kind, *power_);
+      probe.fate = random_fate(random_, kind, *power_, options_.garbage);
       if (kind == CrashKind::kCut) probe.fate.choice = Fate::Choice::kRandom;
       try_one(probe);
     }
@@ -238,9 +250,38 @@ std::string World::run_actors(const Plan& plan) {
   actors_running_ = guests.size() + admins.size();
   for (Admin& admin : admins) spawn(count(admin.run()));
   for (Guest& guest : guests) spawn(count(guest.run()));
-  std::string wrong = session_->run_until([this] { return actors_done(); }, "actors");
+  const auto done = [this] { return actors_done(); };
+  std::string wrong;
+  while (true) {
+    wrong = session_->run_until(done, "actors", {.stall_ns = 200'000'000'000});
+    if (wrong.empty() || !pool().stats().parked) break;
+    // The pool is full, so that writes wait. With something deleted they must go on.
+    ++counters_.parked;
+    bool made_room = false;
+    const std::string stuck = session_->run(make_room(), made_room, "make room");
+    if (!stuck.empty() || !made_room) break;
+  }
   for (const FaultRule& rule : power_->faults) counters_.crashes.faults += rule.fired;
   return wrong;
+}
+
+// Deletes the first volume that nobody works on. False: there is none.
+Task<bool> World::make_room() {
+  for (const auto& [uid, volume] : model_.volumes) {
+    if (locks_[uid].admin) continue;
+    locks_[uid].admin = true;
+    const std::string name = volume.name;
+    note("make room by deleting " + name);
+    const uint64_t key = model_.begin_admin({AdminOp::Kind::kDeleteVolume, 0, {uid}, {}, "", 0});
+    const Status status = co_await pool().delete_volume(name, true);
+    if (!status) {
+      fail("make room: " + status.error().what);
+      co_return false;
+    }
+    if (!dead_) model_.end_admin(key, true);
+    co_return true;
+  }
+  co_return false;
 }
 
 std::string World::end_life(const Plan& plan, std::string wrong) {
@@ -304,6 +345,7 @@ bool World::tolerated(const Error& error) const {
 
 bool World::scarce(uint64_t blocks) const {
   const store::PoolStats stats = session_->pool->stats();
+  blocks = std::min(blocks, stats.size_bytes / kPageSize / 16);
   return stats.free_bytes < stats.reserve_bytes + blocks * kPageSize;
 }
 

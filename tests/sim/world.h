@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/units.h"
+#include "rot.h"
 #include "session.h"
 
 namespace hozon::sim {
@@ -34,13 +35,16 @@ struct WorldOptions {
   bool big_volumes = true;              // some of up to a TiB, used at their ends
   bool faults = false;                  // some lives have failing devices
   std::optional<FaultRule> fault = {};  // the first life has exactly this failure
-  bool walk = false;                    // tries crashes of all kinds at every event
-  bool paranoid = false;  // the pool checks itself after each operation of an administrator
-  bool verbose = false;   // prints every operation
+  bool garbage = true;      // a cut may leave garbage in sectors that were being written
+  uint64_t rot_trials = 6;  // damages tried on the resting pool at the end
+  bool walk = false;        // tries crashes of all kinds at every event
+  bool paranoid = false;    // the pool checks itself after each operation of an administrator
+  bool verbose = false;     // prints every operation
 };
 
 struct WorldCounters {
   CrashCounters crashes;
+  RotCounters rot;
   uint64_t lives = 0, steps = 0, writes = 0, reads = 0, flushes = 0, admin = 0, refused = 0;
   uint64_t snapshots = 0, returns = 0, clones = 0, deletes = 0, parked = 0;
   WorldCounters& operator+=(const WorldCounters& other);
@@ -82,6 +86,8 @@ class World {
   void try_all_fates();
   void try_one(const Probe& probe);
   std::string run_actors(const Plan& plan);
+  Task<bool> make_room();
+  std::string try_damages();
   std::string end_life(const Plan& plan, std::string wrong);
   bool actors_done() const { return actors_running_ == 0; }
   // For actors.
