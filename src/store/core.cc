@@ -166,7 +166,7 @@ Task<Status> PoolCore::commit(BuildRecords build) {
 
 void PoolCore::retire_data(uint64_t block) {
   if (replaying) {
-    space.replay_retire({block, 1});
+    space.replay_retire({block, 1}, replay_under_mark);
     return;
   }
   const bool barrier = barrier_generation_ > superblock.generation;
@@ -175,7 +175,7 @@ void PoolCore::retire_data(uint64_t block) {
 
 void PoolCore::retire_node(uint64_t block) {
   if (replaying) {
-    space.replay_retire({block, 1});
+    space.replay_retire({block, 1}, false);
     return;
   }
   space.retire({block, 1}, 0, next_generation());

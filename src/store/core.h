@@ -71,6 +71,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   uint64_t parked_writes = 0;
   bool closing = false;
   bool replaying = false;
+  bool replay_under_mark = false;  // the frame that is replayed is covered by the largest mark
   Status health;               // why the pool is read-only, once it is
   Event space_freed;           // blocks became free, or the pool failed or closes
   Event journal_freed;         // the journal's tail moved, or the pool failed or closes

@@ -82,7 +82,10 @@ Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
       slots.problems.push_back(fmt::format("slot {}: {}", slot, decoded.error().what));
     } else if (!found || decoded->generation > slots.best.generation) {
       slots.best = *decoded;
+      slots.best_slot = slot;
       found = true;
+    } else {
+      slots.both_good = decoded->generation == slots.best.generation;
     }
   }
   if (!found) co_return std::unexpected(last);
@@ -91,6 +94,17 @@ Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
                          "the pool's data is cut: its superblock says {} bytes, there are {}",
                          slots.best.total_blocks * kBlockSize, data.size_bytes());
   co_return slots;
+}
+
+Task<Status> unify_superblocks(PoolCore& core) {
+  HOZON_CO_TRY(const SuperblockSlots slots, co_await read_superblocks(core.data));
+  if (slots.both_good) co_return Status{};
+  AlignedBuffer block(kBlockSize);
+  std::memcpy(block.data(), &slots.best, kBlockSize);
+  const uint64_t other = 1 - slots.best_slot;
+  const int error = co_await write_and_sync(core.data, other * kBlockSize, block.span());
+  if (error != 0) co_return errno_error(-error, "write the pool's superblock");
+  co_return Status{};
 }
 
 namespace {
@@ -192,10 +206,9 @@ Task<void> verify_data(PoolCore& core, size_t frame, const format::MapRecord& re
 }
 
 // Cuts the frames at the first one whose data is not there.
-Task<Status> drop_unwritten(PoolCore& core, std::vector<Journal::FoundFrame>& frames) {
+Task<Status> drop_unwritten(PoolCore& core, std::vector<Journal::FoundFrame>& frames,
+                            uint64_t mark) {
   if (mutant(Mutant::kSkippedReplayCheck)) co_return Status{};
-  uint64_t mark = 0;
-  for (const auto& frame : frames) mark = std::max<uint64_t>(mark, frame.header.mark);
   Verdict verdict;
   Group reads(core.executor);
   for (size_t i = 0; i < frames.size() && i < verdict.first_bad; ++i) {
@@ -275,11 +288,15 @@ Task<Status> replay(PoolCore& core) {
     for (const format::Record& record : frame.records)
       if (const auto* map = std::get_if<format::MapRecord>(&record))
         HOZON_CO_CHECK(validate_map(core, *map));
-  HOZON_CO_CHECK(co_await drop_unwritten(core, scan.frames));
+  uint64_t mark = 0;
+  for (const auto& frame : scan.frames) mark = std::max<uint64_t>(mark, frame.header.mark);
+  HOZON_CO_CHECK(co_await drop_unwritten(core, scan.frames, mark));
   core.replaying = true;
-  for (const auto& frame : scan.frames)
+  for (const auto& frame : scan.frames) {
+    core.replay_under_mark = frame.header.sequence <= mark;
     for (const format::Record& record : frame.records)
       HOZON_CO_CHECK(co_await replay_record(core, record));
+  }
   core.replaying = false;
   core.checkpointer->set_frozen_generation(sb.generation);
   core.space.end_replay(sb.generation + 1);

@@ -18,10 +18,16 @@ Task<Status> format_pool(Device& data, Device& journal, CreateOptions options);
 // What the two superblock slots say.
 struct SuperblockSlots {
   format::Superblock best{};
-  std::vector<std::string> problems;  // of a slot that is not usable, or older
+  uint64_t best_slot = 0;
+  bool both_good = false;             // the other slot holds the same
+  std::vector<std::string> problems;  // of a slot that is not usable
 };
 // kCorruption, kUnimplemented: neither slot is usable, and why.
 Task<Result<SuperblockSlots>> read_superblocks(Device& data);
+
+// Makes both slots hold the best one. Comes before a writable opening builds upon it: that reuses
+// what an older superblock needs, and must never be left with that one alone.
+Task<Status> unify_superblocks(PoolCore& core);
 
 // The core of the pool, replayed; not yet checkpointed, no background work.
 Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& data, Device& journal,

@@ -124,6 +124,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
     const int journal_error = co_await journal.sync();
     if (data_error != 0 || journal_error != 0)
       co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
+    HOZON_CO_CHECK(co_await unify_superblocks(*core));
     // Takes the replayed state to the disk and opens a new epoch: what an older opener's journal
     // says after this point can never count again.
     HOZON_CO_CHECK(co_await core->checkpointer->run());

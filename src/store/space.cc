@@ -116,18 +116,25 @@ void Space::replay_live(Run run) {
   for (uint64_t block = run.block; block < run.block + run.count; ++block) {
     taken_.set(block);
     HOZON_CHECK(live_.set(block));  // the caller has refused records that map live blocks
+    replay_free_.erase(block);
   }
   touch(run);
 }
 
-void Space::replay_retire(Run run) {
+void Space::replay_retire(Run run, bool under_mark) {
   live_.clear_run(run);
+  for (uint64_t block = run.block; under_mark && block < run.block + run.count; ++block)
+    replay_free_.insert(block);
   touch(run);
 }
 
 void Space::end_replay(uint64_t generation) {
-  // Everything that replay touched stays out of reach until the checkpoint that makes replay
-  // unnecessary is durable: recovery itself may be cut short and must then find the same blocks.
+  // Recovery itself may be cut short and must then find what it needs again: the nodes of the old
+  // checkpoint, and the data of every record that it verifies. These stay out of reach until a
+  // checkpoint makes replay unnecessary. Data freed under the mark is not looked at again; were it
+  // held back too, a nearly full pool would have no room for that checkpoint.
+  for (const uint64_t block : replay_free_) taken_.clear_run({block, 1});
+  replay_free_.clear();
   const auto& taken = taken_.words();
   const auto& live = live_.words();
   for (uint64_t i = 0; i < taken.size(); ++i) {

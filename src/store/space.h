@@ -62,8 +62,10 @@ class Space {
 
   // Replay: marks a block as taken by a record, live from now on; it may be free or retired.
   void replay_live(Run run);
-  void replay_retire(Run run);  // live -> not live, still taken
-  // After replay: what is taken but not live becomes pending until `generation` is durable.
+  // live -> not live, still taken. `under_mark`: data, freed by a frame that the largest mark covers;
+  // S2(a) holds for it, so it may be free after replay.
+  void replay_retire(Run run, bool under_mark);
+  // After replay: the rest of what is taken but not live is pending until `generation` is durable.
   void end_replay(uint64_t generation);
 
   // Live bits, for checkpoints and checks.
@@ -99,6 +101,7 @@ class Space {
   uint64_t next_ticket_ = 1;
   uint64_t oldest_ticket_ = 1;
   std::deque<bool> ended_;  // of tickets from oldest_ticket_ on
+  std::set<uint64_t> replay_free_;  // blocks retired under the mark, during replay only
 };
 
 }  // namespace hozon::store
