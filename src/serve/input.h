@@ -24,6 +24,7 @@ class Input {
   size_t available() const { return end_ - begin_; }
   // Copies what is there; requires available() >= into.size().
   void take(std::span<std::byte> into) {
+    if (into.empty()) return;
     std::memcpy(into.data(), buffer_.data() + begin_, into.size());
     begin_ += into.size();
   }

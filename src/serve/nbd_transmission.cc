@@ -152,7 +152,8 @@ Task<void> Transmission::execute(Request request) {
 
 Task<Status> Transmission::perform(const Request& request, std::span<const std::byte> data) {
   Session& session = *chosen_.session;
-  switch (request.type) {
+  const bool does_nothing = request.length == 0 && request.type != kCmdFlush;
+  switch (does_nothing ? uint16_t{kCmdCache} : request.type) {
     case kCmdWrite: return session.write(request.offset, data, request.fua());
     case kCmdTrim: return session.discard(request.offset, request.length, request.fua());
     case kCmdWriteZeroes:

@@ -22,6 +22,7 @@ class NbdCase(unittest.TestCase):
         cls.directory = cls.scratch.__enter__()
         create_pool(PROGRAM, cls.directory / "pool", cls.POOL_BYTES)
         cls.server = Stored(PROGRAM, cls.directory).start()
+        cls.addClassCleanup(cls.server.close)
         for name, size in cls.VOLUMES.items():
             cls.server.call("volume.create", name=name, size_bytes=size)
 
@@ -29,7 +30,6 @@ class NbdCase(unittest.TestCase):
     def tearDownClass(cls):
         report = cls.server.call("pool.check", data=True)
         status = cls.server.stop()
-        cls.server.close()
         words = cls.server.last_words()
         cls.scratch.__exit__(None)
         if report["errors"] or report["lost_blocks"] or status != 0:
