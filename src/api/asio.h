@@ -6,8 +6,8 @@
 #define BOOST_ASIO_SEPARATE_COMPILATION
 #define BOOST_ASIO_NO_DEPRECATED
 
-// GCC's thread sanitizer does not understand fences, and says so for each of Asio's. They only add to
-// the locks that Asio takes anyway.
+// GCC's thread sanitizer does not understand fences, and says so for each of Asio's. They only add
+// to the locks that Asio takes anyway.
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif

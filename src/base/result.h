@@ -1,5 +1,6 @@
 // src/base/result.h
-// How expected trouble travels: Result<T> is a value or an Error; Status is a Result without a value.
+// How expected trouble travels: Result<T> is a value or an Error; Status is a Result without a
+// value.
 //
 // An Error carries a Code chosen by what the caller can do about it, one sentence that names the
 // object and the operation, and the errno if there was one. Each layer adds what it alone knows.
@@ -75,11 +76,11 @@ template <typename... Args>
   ((cond) ? static_cast<void>(0) : ::hozon::check_failed(#cond, __FILE__, __LINE__))
 
 // In an ordinary function: the value of `expr`, or an early return with its error.
-#define HOZON_TRY(expr)                                                              \
-  __extension__({                                                                    \
-    auto hozon_try_result = (expr);                                                  \
+#define HOZON_TRY(expr)                                                                 \
+  __extension__({                                                                       \
+    auto hozon_try_result = (expr);                                                     \
     if (!hozon_try_result) return std::unexpected(std::move(hozon_try_result.error())); \
-    *std::move(hozon_try_result);                                                    \
+    *std::move(hozon_try_result);                                                       \
   })
 
 #define HOZON_CONCAT_INNER(a, b) a##b
@@ -90,12 +91,12 @@ template <typename... Args>
 //   HOZON_CO_CHECK(co_await g());               for a Status
 #define HOZON_CO_TRY(decl, ...) \
   HOZON_CO_TRY_INNER(HOZON_CONCAT(hozon_co_try_, __LINE__), decl, __VA_ARGS__)
-#define HOZON_CO_TRY_INNER(tmp, decl, ...)                       \
-  auto tmp = __VA_ARGS__;                                        \
-  if (!tmp) co_return std::unexpected(std::move(tmp.error()));   \
+#define HOZON_CO_TRY_INNER(tmp, decl, ...)                     \
+  auto tmp = __VA_ARGS__;                                      \
+  if (!tmp) co_return std::unexpected(std::move(tmp.error())); \
   decl = *std::move(tmp)
-#define HOZON_CO_CHECK(...)                                                          \
-  do {                                                                               \
-    auto hozon_co_status = __VA_ARGS__;                                              \
+#define HOZON_CO_CHECK(...)                                                              \
+  do {                                                                                   \
+    auto hozon_co_status = __VA_ARGS__;                                                  \
     if (!hozon_co_status) co_return std::unexpected(std::move(hozon_co_status.error())); \
   } while (false)

@@ -39,7 +39,7 @@ Status make_directory(const std::string& path) {
   fs::create_directories(fs::path(path).parent_path(), error);
   if (::mkdir(path.c_str(), 0700) == 0) return {};
   if (errno != EEXIST) return errno_error(errno, "make directory '{}'", path);
-  struct stat found {};
+  struct stat found{};
   if (::stat(path.c_str(), &found) != 0) return errno_error(errno, "look at '{}'", path);
   if (!S_ISDIR(found.st_mode))
     return make_error(Code::kAlreadyExists, "'{}' is there and is not a directory", path);

@@ -137,7 +137,7 @@ Result<Image> inspect_image(const std::string& path, const std::string& qemu_img
   // O_NONBLOCK: a FIFO must not hold us.
   const Fd file(::open(image.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file) return errno_error(errno, "image '{}'", path);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) return errno_error(errno, "image '{}'", path);
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
     return refuse(path, "is neither a file nor a block device");

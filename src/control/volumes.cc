@@ -213,9 +213,10 @@ Result<JobId> Control::start_volume_delete(const std::string& volume, bool with_
   HOZON_TRY(core_->refuse_if_machines(home, volume, "it goes with `hozon machine delete`"));
   const uint64_t points = HOZON_TRY(core_->storage.volume(home, volume)).snapshot_count;
   if (points > 0 && !with_points)
-    return make_error(Code::kWrongState,
-                      "volume '{}' has {} points: delete them first, or delete it with its points",
-                      volume, points);
+    return make_error(
+        Code::kWrongState,
+        "volume '{}' has {} points: delete them first, or all together with --with-points", volume,
+        points);
   const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
     HOZON_TRY(core->storage.delete_volume(home, volume, with_points));
     return json{{"deleted", volume}};

@@ -29,8 +29,7 @@ bool point_is_sound(const CatalogRecord& record, uint64_t total_blocks) {
   const bool named = record.kind == kSnapshotKind;
   return record.kind >= 1 && record.kind <= 4 && record.height <= kHeightMax &&
          record.volume_id != 0 && record.size_bytes % 512 == 0 &&
-         is_plausible(record.root, total_blocks) &&
-         (record.height > 0 || record.root.is_null()) &&
+         is_plausible(record.root, total_blocks) && (record.height > 0 || record.root.is_null()) &&
          name_is_sound(record, named ? 1 : 0, named ? kPointNameMax : 0);
 }
 
@@ -61,7 +60,8 @@ Status validate(const CatalogRecord& record, uint64_t total_blocks) {
     if (!volume_is_sound(record)) return damaged("is not a possible volume");
     return {};
   }
-  if (record.type != static_cast<uint8_t>(RecordType::kPoint)) return damaged("has an unknown type");
+  if (record.type != static_cast<uint8_t>(RecordType::kPoint))
+    return damaged("has an unknown type");
   if (!point_is_sound(record, total_blocks)) return damaged("is not a possible point");
   return {};
 }

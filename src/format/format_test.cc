@@ -1,5 +1,5 @@
-// Proves that what format/ writes it reads back, that single damaged bytes are always noticed where a
-// checksum covers them, and that hostile bytes end in an error, not in a crash.
+// Proves that what format/ writes it reads back, that single damaged bytes are always noticed where
+// a checksum covers them, and that hostile bytes end in an error, not in a crash.
 #include <gtest/gtest.h>
 
 #include <cstring>

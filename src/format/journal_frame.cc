@@ -17,8 +17,17 @@ constexpr size_t kRecordHeaderBytes = 8;
 constexpr uint32_t kEntriesMax = 4096;  // volumes in one snapshot or return
 
 enum class Type : uint8_t {
-  kMap = 1, kUnmap, kCreateVolume, kResizeVolume, kRenameVolume, kDeleteVolume, kSnapshot, kClone,
-  kReturn, kDeletePoint, kRenamePoint
+  kMap = 1,
+  kUnmap,
+  kCreateVolume,
+  kResizeVolume,
+  kRenameVolume,
+  kDeleteVolume,
+  kSnapshot,
+  kClone,
+  kReturn,
+  kDeletePoint,
+  kRenamePoint
 };
 
 class Writer {

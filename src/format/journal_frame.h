@@ -111,10 +111,9 @@ struct RenamePointRecord {
   bool operator==(const RenamePointRecord&) const = default;
 };
 
-using Record =
-    std::variant<MapRecord, UnmapRecord, CreateVolumeRecord, ResizeVolumeRecord, RenameVolumeRecord,
-                 DeleteVolumeRecord, SnapshotRecord, CloneRecord, ReturnRecord, DeletePointRecord,
-                 RenamePointRecord>;
+using Record = std::variant<MapRecord, UnmapRecord, CreateVolumeRecord, ResizeVolumeRecord,
+                            RenameVolumeRecord, DeleteVolumeRecord, SnapshotRecord, CloneRecord,
+                            ReturnRecord, DeletePointRecord, RenamePointRecord>;
 
 // Appends the record's bytes.
 void encode(const Record& record, std::string& out);

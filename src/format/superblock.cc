@@ -41,8 +41,7 @@ Result<T> decode_header(std::span<const std::byte> block, const std::array<uint8
 }
 
 bool is_tree(const Pointer& root, uint8_t height, uint64_t blocks, uint64_t total_blocks) {
-  return is_plausible(root, total_blocks) && height == height_for(blocks) &&
-         blocks <= total_blocks;
+  return is_plausible(root, total_blocks) && height == height_for(blocks) && blocks <= total_blocks;
 }
 
 }  // namespace

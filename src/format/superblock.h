@@ -48,7 +48,8 @@ struct Superblock {
 static_assert(sizeof(Superblock) == kBlockSize && alignof(Superblock) == 1);
 static_assert(offsetof(Superblock, pool_id) == 16 && offsetof(Superblock, generation) == 40);
 static_assert(offsetof(Superblock, journal_offset) == 72 && offsetof(Superblock, next_id) == 88);
-static_assert(offsetof(Superblock, catalog_root) == 104 && offsetof(Superblock, bitmap_root) == 128);
+static_assert(offsetof(Superblock, catalog_root) == 104 &&
+              offsetof(Superblock, bitmap_root) == 128);
 static_assert(offsetof(Superblock, catalog_height) == 152 && offsetof(Superblock, reserved) == 154);
 static_assert(std::has_unique_object_representations_v<Superblock>);
 
@@ -67,7 +68,8 @@ static_assert(std::has_unique_object_representations_v<JournalHeader>);
 void seal(Superblock& superblock);
 void seal(JournalHeader& header);
 
-// kCorruption: not ours, or damaged. kUnimplemented: a version or feature this program does not know.
+// kCorruption: not ours, or damaged. kUnimplemented: a version or feature this program does not
+// know.
 Result<Superblock> decode_superblock(std::span<const std::byte> block);
 Result<JournalHeader> decode_journal_header(std::span<const std::byte> block);
 

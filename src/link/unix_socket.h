@@ -45,7 +45,7 @@ inline Result<sockaddr_un> unix_address(std::string_view path) {
 // makes sure that no one else listens there.
 inline Result<Fd> listen_unix(const std::string& path, int backlog = 128) {
   const sockaddr_un address = HOZON_TRY(unix_address(path));
-  struct stat existing {};
+  struct stat existing{};
   if (::lstat(path.c_str(), &existing) == 0) {
     if (!S_ISSOCK(existing.st_mode))
       return make_error(Code::kAlreadyExists, "'{}' is in the way of a socket: remove it", path);

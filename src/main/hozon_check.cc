@@ -15,8 +15,8 @@ using hozon::Result;
 using hozon::Task;
 using hozon::store::CheckReport;
 
-Task<Result<CheckReport>> check_pool(hozon::Loop& loop, hozon::Device& data,
-                                     hozon::Device& journal, bool verify_data) {
+Task<Result<CheckReport>> check_pool(hozon::Loop& loop, hozon::Device& data, hozon::Device& journal,
+                                     bool verify_data) {
   hozon::store::OpenOptions options;
   options.read_only = true;
   HOZON_CO_TRY(const std::unique_ptr<hozon::store::Pool> pool,
@@ -45,9 +45,10 @@ Result<CheckReport> check_directory(const std::string& directory, bool verify_da
 
 void print(const CheckReport& report, bool as_json) {
   if (as_json) {
-    const nlohmann::json out = {{"errors", report.errors},         {"warnings", report.warnings},
-                                {"points", report.points},         {"map_blocks", report.map_blocks},
-                                {"data_blocks", report.data_blocks}, {"lost_blocks", report.lost_blocks}};
+    const nlohmann::json out = {
+        {"errors", report.errors},           {"warnings", report.warnings},
+        {"points", report.points},           {"map_blocks", report.map_blocks},
+        {"data_blocks", report.data_blocks}, {"lost_blocks", report.lost_blocks}};
     fmt::print("{}\n", out.dump(2));
     return;
   }
@@ -55,8 +56,7 @@ void print(const CheckReport& report, bool as_json) {
   for (const std::string& error : report.errors) fmt::print("error: {}\n", error);
   fmt::print("{} points, {} map blocks, {} data blocks: {}\n", report.points, report.map_blocks,
              report.data_blocks,
-             report.errors.empty() ? "no errors"
-                                   : fmt::format("{} errors", report.errors.size()));
+             report.errors.empty() ? "no errors" : fmt::format("{} errors", report.errors.size()));
 }
 
 int exit_code(Code code) {
@@ -68,8 +68,9 @@ int exit_code(Code code) {
 
 int main(int argc, char** argv) {
   CLI::App app("Verifies a Hozon pool that nobody serves; changes nothing.", "hozon-check");
-  app.footer("Example: hozon-check /srv/vm/pools/main\n"
-             "While the pool is served, use: hozon pool check NAME");
+  app.footer(
+      "Example: hozon-check /srv/vm/pools/main\n"
+      "While the pool is served, use: hozon pool check NAME");
   std::string directory;
   std::string output = "table";
   bool skip_data = false;
@@ -84,7 +85,9 @@ int main(int argc, char** argv) {
   hozon::log_start("hozon-check", hozon::LogLevel::kWarning);
   const Result<CheckReport> report = check_directory(directory, !skip_data);
   if (!report) {
-    fmt::print(stderr, "hozon-check: error: {}\n", report.error().what);
+    const bool in_use = report.error().code == Code::kBusy;
+    fmt::print(stderr, "hozon-check: error: {}{}\n", report.error().what,
+               in_use ? "; while a pool is served, use: hozon pool check NAME" : "");
     return exit_code(report.error().code);
   }
   print(*report, output == "json");

@@ -51,8 +51,7 @@ std::optional<Run> Bitmap::find_free(uint64_t from, uint64_t count_max) const {
   return find_free_between(0, from, count_max);
 }
 
-std::optional<Run> Bitmap::find_free_between(uint64_t from, uint64_t to,
-                                             uint64_t count_max) const {
+std::optional<Run> Bitmap::find_free_between(uint64_t from, uint64_t to, uint64_t count_max) const {
   uint64_t bit = from;
   while (bit < to) {
     const uint64_t group = bit / kGroupBits;
@@ -72,8 +71,8 @@ std::optional<Run> Bitmap::find_free_between(uint64_t from, uint64_t to,
     const uint64_t limit = std::min(to, bit + std::min(count_max, to - bit));
     while (end < limit) {
       const uint64_t taken = words_[end / 64] >> (end % 64);
-      const uint64_t step = taken == 0 ? 64 - end % 64
-                                       : static_cast<uint64_t>(std::countr_zero(taken));
+      const uint64_t step =
+          taken == 0 ? 64 - end % 64 : static_cast<uint64_t>(std::countr_zero(taken));
       end += step;
       if (taken != 0) break;
     }

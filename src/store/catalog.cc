@@ -133,7 +133,8 @@ Status Catalog::apply_one(const format::ResizeVolumeRecord& record) {
 
 Status Catalog::apply_one(const format::RenameVolumeRecord& record) {
   Volume* volume = volume_by_id(record.volume_id);
-  if (volume == nullptr || volumes_.contains(record.name)) return unfit("renames", record.volume_id);
+  if (volume == nullptr || volumes_.contains(record.name))
+    return unfit("renames", record.volume_id);
   auto moved = volumes_.extract(volume->name);
   moved.key() = record.name;
   volume->name = record.name;
@@ -160,7 +161,8 @@ void Catalog::drop_volume(Volume* volume) {
 
 Status Catalog::apply_one(const format::SnapshotRecord& record) {
   const bool is_fork = record.kind == static_cast<uint32_t>(PointKind::kFork);
-  if (!is_fork && (record.kind != static_cast<uint32_t>(PointKind::kSnapshot) || record.name.empty()))
+  if (!is_fork &&
+      (record.kind != static_cast<uint32_t>(PointKind::kSnapshot) || record.name.empty()))
     return unfit("snapshots as", record.kind);
   for (const auto& entry : record.entries) {
     const Volume* volume = volume_by_id(entry.volume_id);
@@ -172,8 +174,8 @@ Status Catalog::apply_one(const format::SnapshotRecord& record) {
   for (const auto& entry : record.entries) {
     Volume& volume = *volume_by_id(entry.volume_id);
     Point* head = volume.head;
-    Point* point = new_point(entry.point_id, volume, is_fork ? PointKind::kFork : PointKind::kSnapshot,
-                             record.created_ns);
+    Point* point = new_point(entry.point_id, volume,
+                             is_fork ? PointKind::kFork : PointKind::kSnapshot, record.created_ns);
     point->name = record.name;
     point->set_id = record.set_id;
     point->size_bytes = head->size_bytes;
@@ -393,8 +395,10 @@ format::CatalogRecord Catalog::record_of(uint64_t slot) const {
 }
 
 PointInfo info_of(const Point& point) {
-  return {point.id,   point.parent != nullptr ? point.parent->id : 0,
-          point.volume_id, point.kind, point.name, point.size_bytes, point.created_ns, point.set_id};
+  return {point.id,         point.parent != nullptr ? point.parent->id : 0,
+          point.volume_id,  point.kind,
+          point.name,       point.size_bytes,
+          point.created_ns, point.set_id};
 }
 
 VolumeInfo info_of(const Volume& volume) {

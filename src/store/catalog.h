@@ -1,7 +1,7 @@
 // src/store/catalog.h
 // Volumes and points in memory: names, the history forest, and what each logical operation does to
-// them. No I/O: operations come from the journal's records, at run time and at replay alike, so that
-// both have the same effect.
+// them. No I/O: operations come from the journal's records, at run time and at replay alike, so
+// that both have the same effect.
 //
 // Invariants
 //   K1  Every volume has exactly one head; a head has no children.

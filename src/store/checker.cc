@@ -77,16 +77,19 @@ Task<Status> Checker::check_superblocks() {
   }
   for (const std::string& problem : slots->problems)
     report_.warnings.push_back(fmt::format(
-        "superblock {}; the other slot is good, and the next checkpoint repairs this one", problem));
+        "superblock {}; the other slot is good, and the next checkpoint repairs this one",
+        problem));
   co_return Status{};
 }
 
 bool Checker::introduce(const std::string& owner, const Pointer& pointer, uint64_t address) {
   const uint64_t block = pointer.block;
   if (!live_->test(block))
-    error(fmt::format("{}: block {} at byte {} is in use but marked as free", owner, block, address));
+    error(
+        fmt::format("{}: block {} at byte {} is in use but marked as free", owner, block, address));
   if (seen_->set(block)) return true;
-  error(fmt::format("{}: block {} at byte {} is in use at another place too", owner, block, address));
+  error(
+      fmt::format("{}: block {} at byte {} is in use at another place too", owner, block, address));
   return false;
 }
 
@@ -142,7 +145,8 @@ Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPo
   if (!sound) {
     const uint64_t first = place.index * kBlockSize;
     const uint64_t bytes = format::slot_blocks(place.level) * 256 * kBlockSize;
-    error(fmt::format("{}: bytes {}..{}: {}", point.name, first, first + bytes, sound.error().what));
+    error(
+        fmt::format("{}: bytes {}..{}: {}", point.name, first, first + bytes, sound.error().what));
     co_return std::unique_ptr<format::NodeBlock>();
   }
   co_return node;
@@ -151,7 +155,8 @@ Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPo
 Task<Status> Checker::visit(const ViewPoint& point, Place place) {
   if (place.own.is_null() || place.own.block == place.parents.block) co_return Status{};
   if (must_stop())
-    co_return make_error(Code::kBusy, "the check was stopped: the pool is closing or short of space");
+    co_return make_error(Code::kBusy,
+                         "the check was stopped: the pool is closing or short of space");
   if (++visits_ % kVisitsPerTurn == 0) co_await core_.executor.yield();
   if (!introduce(point.name, place.own, place.index * kBlockSize)) co_return Status{};
   ++report_.map_blocks;
@@ -176,8 +181,8 @@ Task<Status> Checker::visit(const ViewPoint& point, Place place) {
       introduced.push_back(is_new ? own : Pointer{});
     } else if (is_new) {
       const uint64_t at = place.index + slot * format::slot_blocks(place.level);
-      HOZON_CO_CHECK(co_await visit(
-          point, Place{own, parents, static_cast<uint8_t>(place.level - 1), at}));
+      HOZON_CO_CHECK(
+          co_await visit(point, Place{own, parents, static_cast<uint8_t>(place.level - 1), at}));
     }
   }
   if (place.level == 1)
@@ -197,16 +202,15 @@ Task<Status> Checker::visit_leaf(const ViewPoint& point, uint64_t index,
   for (size_t slot = 0; slot < introduced.size();) {
     const uint64_t block = introduced[slot].block;
     size_t end = slot + 1;
-    while (block != 0 && end < introduced.size() &&
-           introduced[end].block == block + (end - slot))
+    while (block != 0 && end < introduced.size() && introduced[end].block == block + (end - slot))
       ++end;
     if (block != 0) {
       AlignedBuffer buffer((end - slot) * kBlockSize);
       const int failure = co_await core_.data.read(block * kBlockSize, buffer.span());
       for (size_t i = slot; i < end; ++i) {
-        const bool good = failure == 0 && crc32c(buffer.span().subspan((i - slot) * kBlockSize,
-                                                                       kBlockSize)) ==
-                                              introduced[i].crc32c;
+        const bool good =
+            failure == 0 && crc32c(buffer.span().subspan((i - slot) * kBlockSize, kBlockSize)) ==
+                                introduced[i].crc32c;
         if (!good)
           error(fmt::format("{}: bytes {}..{} (block {}) are damaged", point.name,
                             (index + i) * kBlockSize, (index + i + 1) * kBlockSize,

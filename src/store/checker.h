@@ -2,12 +2,11 @@
 // Tells whether a pool is sound: everything reachable is marked as used, nothing else is, every
 // checksum is right, and sharing is connected.
 //
-// Every point is walked beside its parent. What the parent has too was seen there; everything else is
-// introduced by this point, and by connected sharing no block is introduced twice. So each block is
-// read once, however many points share it.
-// The state checked is that of a checkpoint, taken when the check begins; I/O goes on meanwhile, and
-// blocks freed since are not reused before the check has ended.
-// Threading: the pool's thread.
+// Every point is walked beside its parent. What the parent has too was seen there; everything else
+// is introduced by this point, and by connected sharing no block is introduced twice. So each block
+// is read once, however many points share it. The state checked is that of a checkpoint, taken when
+// the check begins; I/O goes on meanwhile, and blocks freed since are not reused before the check
+// has ended. Threading: the pool's thread.
 #pragma once
 
 #include <cstdint>

@@ -114,9 +114,10 @@ void Checkpointer::drop_block(uint64_t block) {
 
 Status Checkpointer::freeze(Image& image) {
   if (core_.space.free() < blocks_needed())
-    return make_error(Code::kResourceExhausted,
-                      "the pool has {} free blocks, a checkpoint needs {}; delete snapshots or data",
-                      core_.space.free(), blocks_needed());
+    return make_error(
+        Code::kResourceExhausted,
+        "the pool has {} free blocks, a checkpoint needs {}; delete snapshots or data",
+        core_.space.free(), blocks_needed());
   frozen_generation_ += 1;
   image.covered_sequence = core_.journal.written_sequence();
   core_.journal.begin_sync();  // the next frame starts a page, where replay will look for it
@@ -257,7 +258,8 @@ Task<Status> Checkpointer::write_blocks(Image& image) {
   for (auto at = sorted.begin(); at != sorted.end() && error == 0;) {
     const uint64_t first = at->first;
     std::vector<const std::byte*> parts;
-    for (; at != sorted.end() && at->first == first + parts.size() && parts.size() < kWriteBlocksMax;
+    for (;
+         at != sorted.end() && at->first == first + parts.size() && parts.size() < kWriteBlocksMax;
          ++at)
       parts.push_back(at->second);
     writes.start(write_run(core_, first, std::move(parts), error));

@@ -3,10 +3,9 @@
 //
 // freeze() builds the whole image of the checkpoint between two waits: every node in memory gets a
 // block, dirty catalog blocks and bitmap groups too. Then I/O goes on while the image is written:
-// blocks, sync, superblock slot 0, sync, slot 1, sync. Only then do blocks that the older checkpoint
-// needed become free, and the journal's tail moves.
-// Why both slots, one after the other: each of them alone then opens the pool without loss.
-// Threading: the pool's thread.
+// blocks, sync, superblock slot 0, sync, slot 1, sync. Only then do blocks that the older
+// checkpoint needed become free, and the journal's tail moves. Why both slots, one after the other:
+// each of them alone then opens the pool without loss. Threading: the pool's thread.
 #pragma once
 
 #include <cstdint>

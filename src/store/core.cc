@@ -154,7 +154,8 @@ Task<Status> PoolCore::commit(BuildRecords build) {
   for (const format::Record& record : records) format::encode(record, bytes);
   if (!journal.has_room(bytes.size()))
     co_return make_error(Code::kResourceExhausted,
-                         "the operation needs {} bytes of journal, more than is there", bytes.size());
+                         "the operation needs {} bytes of journal, more than is there",
+                         bytes.size());
   const uint64_t sequence = journal.append(bytes, static_cast<uint32_t>(records.size()));
   set_retire_sequence(sequence);
   for (const format::Record& record : records) HOZON_CO_CHECK(catalog.apply(record));

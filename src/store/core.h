@@ -72,9 +72,9 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   bool closing = false;
   bool replaying = false;
   bool replay_under_mark = false;  // the frame that is replayed is covered by the largest mark
-  Status health;               // why the pool is read-only, once it is
-  Event space_freed;           // blocks became free, or the pool failed or closes
-  Event journal_freed;         // the journal's tail moved, or the pool failed or closes
+  Status health;                   // why the pool is read-only, once it is
+  Event space_freed;               // blocks became free, or the pool failed or closes
+  Event journal_freed;             // the journal's tail moved, or the pool failed or closes
   std::function<void(const PoolStats&)> listener;
 
   // Ok while changes are accepted.

@@ -32,11 +32,10 @@ Result<const Point*> DataPath::find(Target target, uint64_t offset, uint64_t len
     point = core_.catalog.point_by_id(target.point_id);
     if (point != nullptr && point->kind != PointKind::kSnapshot) point = nullptr;
   }
-  if (point == nullptr)
-    return make_error(Code::kNotFound, "the volume or point was deleted");
+  if (point == nullptr) return make_error(Code::kNotFound, "the volume or point was deleted");
   if (offset > point->size_bytes || length > point->size_bytes - offset)
-    return make_error(Code::kInvalidArgument, "bytes {}+{} lie past the end of {} ({} bytes)", offset,
-                      length, describe(*point, core_.catalog), point->size_bytes);
+    return make_error(Code::kInvalidArgument, "bytes {}+{} lie past the end of {} ({} bytes)",
+                      offset, length, describe(*point, core_.catalog), point->size_bytes);
   return point;
 }
 
@@ -102,8 +101,8 @@ Task<Status> DataPath::read_tree(const Tree& tree_in, uint64_t offset, std::span
       std::vector<uint32_t> crcs = {pointer.crc32c};
       for (; next * kBlockSize < stop; ++next) {
         const Pointer& after = (*found)->pointer(slot_of(next, 1));
-        const bool joins = pointer.is_null() ? after.is_null()
-                                             : after.block == pointer.block + (next - first);
+        const bool joins =
+            pointer.is_null() ? after.is_null() : after.block == pointer.block + (next - first);
         if (!joins) break;
         crcs.push_back(after.crc32c);
       }
@@ -179,8 +178,7 @@ Task<Result<Run>> DataPath::take_space(uint64_t count_max) {
 
 Task<Status> DataPath::write(Target target, uint64_t offset, std::span<const std::byte> from,
                              bool fua) {
-  HOZON_CO_TRY([[maybe_unused]] const Point* const at_start,
-               writable(target, offset, from.size()));
+  HOZON_CO_TRY([[maybe_unused]] const Point* const at_start, writable(target, offset, from.size()));
   if (from.empty()) co_return co_await finish(0, fua);
   const uint64_t first = offset / kBlockSize;
   const uint64_t last = (offset + from.size() - 1) / kBlockSize;
@@ -369,8 +367,7 @@ Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bo
   const uint64_t end = offset + length;
   // The last block of a volume counts as whole when the range reaches the volume's end.
   const uint64_t first = divide_up(offset, kBlockSize);
-  const uint64_t stop =
-      end == (*point)->size_bytes ? divide_up(end, kBlockSize) : end / kBlockSize;
+  const uint64_t stop = end == (*point)->size_bytes ? divide_up(end, kBlockSize) : end / kBlockSize;
   if (first >= stop) {
     HOZON_CO_CHECK(co_await zero_part(target, offset, length));
   } else {
@@ -380,8 +377,7 @@ Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bo
   }
   uint64_t sequence = 0;
   if (first < stop) {
-    const RangeLocks::Guard guard =
-        co_await core_.locks.lock(target.volume_id, first, stop - 1);
+    const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, stop - 1);
     HOZON_CO_TRY(sequence, co_await unmap_blocks(target, first, stop));
   }
   co_return co_await finish(sequence, fua);
@@ -493,15 +489,14 @@ Task<Result<std::vector<Extent>>> DataPath::status(Target target, std::optional<
     const uint64_t cover = std::min(skip, other_skip);
     const uint64_t covered_end = cover > end ? end : (index - index % cover + cover) * kBlockSize;
     const uint64_t stop = std::min(end, covered_end);
-    const bool same = base && leaf && other_leaf && leaf->block() != 0 &&
-                      leaf->block() == other_leaf->block();
+    const bool same =
+        base && leaf && other_leaf && leaf->block() != 0 && leaf->block() == other_leaf->block();
     while (at < stop) {
       const uint32_t slot = slot_of(at / kBlockSize, 1);
       const uint64_t mine = leaf ? uint64_t{leaf->pointer(slot).block} : 0;
       const uint64_t theirs = other_leaf ? uint64_t{other_leaf->pointer(slot).block} : 0;
-      const uint64_t next = leaf || other_leaf
-                                ? std::min(stop, (at / kBlockSize + 1) * kBlockSize)
-                                : stop;
+      const uint64_t next =
+          leaf || other_leaf ? std::min(stop, (at / kBlockSize + 1) * kBlockSize) : stop;
       add_extent(extents, {next - at, mine != 0, base && !same && mine != theirs});
       at = next;
     }
@@ -526,7 +521,7 @@ Task<Result<uint64_t>> DataPath::mapped_bytes(Target target) {
     index = skip >= blocks ? blocks : index - index % skip + skip;
     if (++leaves % kLeavesPerTurn == 0) co_await core_.executor.yield();
   }
-  co_return mapped * kBlockSize;
+  co_return mapped* kBlockSize;
 }
 
 Task<Result<uint64_t>> DataPath::first_mapped(const Tree& tree_in, uint64_t offset, uint64_t size) {
@@ -538,7 +533,7 @@ Task<Result<uint64_t>> DataPath::first_mapped(const Tree& tree_in, uint64_t offs
     HOZON_CO_TRY(const NodeRef leaf, co_await core_.head_map.leaf(tree, index, &skip));
     const uint64_t stop = skip >= blocks ? blocks : std::min(blocks, index - index % skip + skip);
     for (; leaf && index < stop; ++index)
-      if (!leaf->is_null(slot_of(index, 1))) co_return index * kBlockSize;
+      if (!leaf->is_null(slot_of(index, 1))) co_return index* kBlockSize;
     index = stop;
   }
   co_return size;

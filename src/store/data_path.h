@@ -22,7 +22,8 @@ class DataPath {
 
   Task<Status> read(Target target, uint64_t offset, std::span<std::byte> into);
   Task<Status> write(Target target, uint64_t offset, std::span<const std::byte> from, bool fua);
-  // The range reads as zeros afterwards: whole blocks are unmapped, partial ones at its ends written.
+  // The range reads as zeros afterwards: whole blocks are unmapped, partial ones at its ends
+  // written.
   Task<Status> unmap(Target target, uint64_t offset, uint64_t length, bool fua);
   Task<Result<std::vector<Extent>>> status(Target target, std::optional<Target> base,
                                            uint64_t offset, uint64_t length, uint32_t extents_max);
@@ -53,8 +54,8 @@ class DataPath {
   // volume has another head by now.
   Task<Result<uint64_t>> map_run(Target target, uint64_t for_head, uint64_t index, Run run,
                                  std::span<const uint32_t> crcs);
-  Task<Result<uint64_t>> map_piece(Target target, uint64_t for_head, uint64_t index,
-                                   uint64_t block, std::span<const uint32_t> crcs);
+  Task<Result<uint64_t>> map_piece(Target target, uint64_t for_head, uint64_t index, uint64_t block,
+                                   std::span<const uint32_t> crcs);
   Task<Result<uint64_t>> unmap_blocks(Target target, uint64_t first, uint64_t end);
   Task<Status> zero_part(Target target, uint64_t offset, uint64_t length);
   Task<Status> finish(uint64_t sequence, bool fua);

@@ -112,8 +112,9 @@ void HeadMap::replaced(Point& head, const LeafPath& path, uint64_t index, const 
   if (old.is_null()) return;
   const bool is_own = path.owned[1] && old.is_owned();
   const bool is_shared =
-      !is_own && (path.shared[1] || (path.parent_leaf && path.parent_leaf->pointer(slot_of(
-                                                             index, 1)).block == old.block));
+      !is_own &&
+      (path.shared[1] ||
+       (path.parent_leaf && path.parent_leaf->pointer(slot_of(index, 1)).block == old.block));
   if (!is_shared)
     owner_.retire_data(old.block);
   else if (head.parent->watched)

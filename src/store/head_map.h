@@ -3,10 +3,10 @@
 //
 // A change happens in one go, without waiting, once collect() has found every node that it needs in
 // memory; so it is atomic for everybody else on the thread. What a change replaces is freed when
-// nobody else can need it. For a head that can only be its parent in the history (connected sharing,
-// docs/format.md): the block is the head's own if the path to it carries the owned flag, or else if
-// the parent's tree has something different at the same address.
-// Threading: the pool's thread.
+// nobody else can need it. For a head that can only be its parent in the history (connected
+// sharing, docs/format.md): the block is the head's own if the path to it carries the owned flag,
+// or else if the parent's tree has something different at the same address. Threading: the pool's
+// thread.
 #pragma once
 
 #include <array>

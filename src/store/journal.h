@@ -6,7 +6,8 @@
 // Invariants
 //   J1  A frame is in the kernel before anybody waiting for its sequence goes on.
 //   J2  Frames never wrap and never overwrite [tail, head).
-//   J3  After begin_sync() the next frame starts a new 4096-byte page: pages with durable frames are
+//   J3  After begin_sync() the next frame starts a new 4096-byte page: pages with durable frames
+//   are
 //       never written again.
 // On disk: docs/format.md, "journal". Threading: the pool's thread.
 #pragma once

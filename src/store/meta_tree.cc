@@ -43,8 +43,7 @@ void MetaTree::set_leaf_checksum(uint64_t leaf_index, uint32_t crc32c) {
   levels_[0][leaf_index].crc32c = crc32c;
 }
 
-void MetaTree::finish(
-    const std::function<void(uint64_t block, const format::NodeBlock&)>& write) {
+void MetaTree::finish(const std::function<void(uint64_t block, const format::NodeBlock&)>& write) {
   for (size_t level = 1; level < levels_.size(); ++level) {
     for (uint64_t index = 0; index < levels_[level].size(); ++index) {
       if (!assigned_[level][index]) continue;
@@ -78,8 +77,7 @@ Task<Result<MetaTree>> MetaTree::load(Device& data, Pointer root, uint64_t leaf_
       const Pointer pointer = tree.levels_[level][index];
       if (pointer.is_null()) continue;
       const uint64_t block = pointer.block;
-      const int error =
-          co_await data.read(block * format::kBlockSize, writable_bytes_of(*node));
+      const int error = co_await data.read(block * format::kBlockSize, writable_bytes_of(*node));
       if (error != 0) co_return errno_error(-error, "read the pool's {} (block {})", what, block);
       const Status sound = verify_node(*node, pointer, total_blocks);
       if (!sound) co_return add_context(sound.error(), "the pool's " + what);

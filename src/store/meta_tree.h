@@ -1,10 +1,11 @@
 // src/store/meta_tree.h
-// The trees that hold the pool's own data: catalog and bitmap. Same nodes on disk as a volume's map;
-// in memory all pointers are kept, since these trees are small (16 bytes per 4 KiB of metadata).
+// The trees that hold the pool's own data: catalog and bitmap. Same nodes on disk as a volume's
+// map; in memory all pointers are kept, since these trees are small (16 bytes per 4 KiB of
+// metadata).
 //
-// At a checkpoint: assign() gives a leaf and all nodes above it new blocks; then set_leaf() takes the
-// leaf's checksum, and finish() computes the nodes from the bottom up.
-// Threading: the pool's thread.
+// At a checkpoint: assign() gives a leaf and all nodes above it new blocks; then set_leaf() takes
+// the leaf's checksum, and finish() computes the nodes from the bottom up. Threading: the pool's
+// thread.
 #pragma once
 
 #include <cstdint>

@@ -71,9 +71,7 @@ class Node {
   uint64_t block() const { return block_; }  // 0: in memory only
   // What a parent holds: block and checksum, without flags. Only for nodes with a block.
   Pointer self_pointer() const;
-  bool is_changeable_by(uint64_t generation) const {
-    return block_ == 0 && made_by_ == generation;
-  }
+  bool is_changeable_by(uint64_t generation) const { return block_ == 0 && made_by_ == generation; }
 
   bool is_null(uint32_t slot) const {
     return content_->pointers[slot].is_null() && (!children_ || !(*children_)[slot]);

@@ -66,8 +66,8 @@ Task<Result<NodeRef>> NodeCache::load(Edge edge, uint8_t level) {
 Task<Result<NodeRef>> NodeCache::read(Pointer pointer, uint8_t level) {
   NodeRef node(new Node(level, 0, nullptr));
   const uint64_t block = pointer.block;
-  const int error = co_await data_.read(block * format::kBlockSize,
-                                        writable_bytes_of(node->content()));
+  const int error =
+      co_await data_.read(block * format::kBlockSize, writable_bytes_of(node->content()));
   if (error != 0) co_return errno_error(-error, "read map node in block {}", block);
   HOZON_CO_CHECK(verify_node(node->content(), pointer, total_blocks_));
   node->loaded_from(pointer);

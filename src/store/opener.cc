@@ -129,15 +129,16 @@ Task<Status> read_leaf(Device& data, Pointer pointer, std::string what, std::spa
   const int error = co_await data.read(block * kBlockSize, into);
   if (error != 0) co_return errno_error(-error, "read the pool's {} (block {})", what, block);
   if (crc32c(into) != pointer.crc32c)
-    co_return make_error(Code::kCorruption, "the pool's {} in block {} is damaged (checksum differs)",
-                         what, block);
+    co_return make_error(Code::kCorruption,
+                         "the pool's {} in block {} is damaged (checksum differs)", what, block);
   co_return Status{};
 }
 
 Task<Status> load_bitmap(PoolCore& core) {
   const format::Superblock& sb = core.superblock;
-  HOZON_CO_TRY(core.bitmap_tree, co_await MetaTree::load(core.data, sb.bitmap_root,
-                                                         sb.bitmap_blocks, sb.total_blocks, "bitmap"));
+  HOZON_CO_TRY(core.bitmap_tree,
+               co_await MetaTree::load(core.data, sb.bitmap_root, sb.bitmap_blocks, sb.total_blocks,
+                                       "bitmap"));
   AlignedBuffer block(kBlockSize);
   for (uint64_t group = 0; group < core.bitmap_tree.leaf_count(); ++group) {
     const Pointer pointer = core.bitmap_tree.leaf(group);
@@ -240,8 +241,10 @@ Task<Status> replay_map(PoolCore& core, const format::MapRecord& record) {
   for (uint64_t i = 0; fits && i < record.crcs.size(); ++i)
     fits = !core.space.is_live(record.block + i);
   if (!fits)
-    co_return make_error(Code::kCorruption, "a journal record maps block {}, which is in use, or "
-                         "for a volume that is not there", record.block);
+    co_return make_error(Code::kCorruption,
+                         "a journal record maps block {}, which is in use, or "
+                         "for a volume that is not there",
+                         record.block);
   core.head_map.grow(*head, record.first_index);
   HeadMap::LeafPath path;
   const auto count = static_cast<uint32_t>(record.crcs.size());
@@ -257,8 +260,8 @@ Task<Status> replay_map(PoolCore& core, const format::MapRecord& record) {
 
 Task<Status> replay_unmap(PoolCore& core, const format::UnmapRecord& record) {
   Point* head = core.catalog.point_by_id(record.head_id);
-  if (head == nullptr || head->kind != PointKind::kHead || record.count < 1 ||
-      record.count > 256 || (record.first_index & 255) + record.count > 256)
+  if (head == nullptr || head->kind != PointKind::kHead || record.count < 1 || record.count > 256 ||
+      (record.first_index & 255) + record.count > 256)
     co_return make_error(Code::kCorruption, "a journal record unmaps impossible blocks");
   HeadMap::LeafPath path;
   const auto count = static_cast<uint32_t>(record.count);

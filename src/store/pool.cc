@@ -23,8 +23,12 @@ using Records = Result<std::vector<Record>>;
 bool is_utf8_without_controls(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3
-                        : lead < 0xf5 ? 4 : 0;
+    const size_t length = lead < 0x80   ? 1
+                          : lead < 0xc2 ? 0
+                          : lead < 0xe0 ? 2
+                          : lead < 0xf0 ? 3
+                          : lead < 0xf5 ? 4
+                                        : 0;
     if (length == 0 || i + length > text.size() || lead < 0x20 || lead == 0x7f) return false;
     for (size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -97,10 +101,9 @@ Status check_free_volume_name(const PoolCore& core, std::string_view name) {
 
 Status check_room(const PoolCore& core) {
   if (core.space.free() > core.reserve_blocks() / 2) return {};
-  return make_error(Code::kResourceExhausted,
-                    "the pool is full ({} free of {}); delete points or volumes first",
-                    format_bytes(core.space.free() * kBlockSize),
-                    format_bytes(core.space.total() * kBlockSize));
+  return make_error(
+      Code::kResourceExhausted, "the pool is full ({} free of {}); delete points or volumes first",
+      format_bytes(core.space.free() * kBlockSize), format_bytes(core.space.total() * kBlockSize));
 }
 
 }  // namespace
@@ -159,8 +162,8 @@ Task<Result<VolumeInfo>> Pool::create_volume(std::string name, uint64_t size_byt
     HOZON_TRY(check_room(core));
     const uint64_t volume_id = core.catalog.take_id();
     const uint64_t head_id = core.catalog.take_id();
-    return std::vector<Record>{format::CreateVolumeRecord{volume_id, head_id, size_bytes,
-                                                          core.executor.wall_ns(), name}};
+    return std::vector<Record>{
+        format::CreateVolumeRecord{volume_id, head_id, size_bytes, core.executor.wall_ns(), name}};
   }));
   co_return volume(name);
 }
@@ -170,8 +173,8 @@ Task<Status> Pool::resize_volume(std::string name, uint64_t size_bytes, bool all
   HOZON_CO_CHECK(check_size(size_bytes));
   HOZON_CO_TRY(const VolumeInfo info, volume(name));
   // No write may slip in past the new end between the look and the change.
-  const RangeLocks::Guard guard = co_await core.locks.lock(
-      info.id, size_bytes / kBlockSize, kVolumeBytesMax / kBlockSize);
+  const RangeLocks::Guard guard =
+      co_await core.locks.lock(info.id, size_bytes / kBlockSize, kVolumeBytesMax / kBlockSize);
   Volume* volume = core.catalog.volume_by_id(info.id);
   if (volume == nullptr) co_return no_volume(name);
   const uint64_t old_size = volume->head->size_bytes;
@@ -268,9 +271,11 @@ Task<Result<VolumeInfo>> Pool::clone(std::string volume_name, std::string point,
     if (point.empty()) {
       // A head cannot be a parent: what it is now becomes a fork under both.
       record.source_point_id = core.catalog.take_id();
-      records.emplace_back(format::SnapshotRecord{0, record.created_ns,
+      records.emplace_back(format::SnapshotRecord{0,
+                                                  record.created_ns,
                                                   static_cast<uint32_t>(PointKind::kFork),
-                                                  {{source->id, record.source_point_id}}, {}});
+                                                  {{source->id, record.source_point_id}},
+                                                  {}});
     } else {
       record.source_point_id = HOZON_TRY(find_point(core, volume_name, point))->id;
     }
@@ -369,7 +374,9 @@ Result<Target> Pool::target(std::string_view volume, std::string_view point) con
 }
 
 Result<uint64_t> Pool::size_bytes(Target target) const {
-  const auto deleted = [] { return make_error(Code::kNotFound, "the volume or point was deleted"); };
+  const auto deleted = [] {
+    return make_error(Code::kNotFound, "the volume or point was deleted");
+  };
   if (target.point_id != 0) {
     const Point* point = core_->catalog.point_by_id(target.point_id);
     if (point == nullptr || point->kind != PointKind::kSnapshot) return deleted();
@@ -387,7 +394,8 @@ Task<Status> Pool::read(Target target, uint64_t offset, std::span<std::byte> int
   co_return co_await path.read(target, offset, into);
 }
 
-Task<Status> Pool::write(Target target, uint64_t offset, std::span<const std::byte> from, bool fua) {
+Task<Status> Pool::write(Target target, uint64_t offset, std::span<const std::byte> from,
+                         bool fua) {
   DataPath path(*core_);
   co_return co_await path.write(target, offset, from, fua);
 }

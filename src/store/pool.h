@@ -42,8 +42,8 @@ struct CreateOptions {
 
 struct OpenOptions {
   uint64_t node_cache_bytes = 64 << 20;
-  bool read_only = false;          // replay in memory, write nothing
-  bool background = true;          // checkpoints and reclaiming run by themselves
+  bool read_only = false;  // replay in memory, write nothing
+  bool background = true;  // checkpoints and reclaiming run by themselves
   uint64_t checkpoint_idle_ns = 5'000'000'000;
 };
 
@@ -74,8 +74,8 @@ class Pool {
   // Formats `data` and `journal`, whose content is lost. Both are synced when this returns.
   static Task<Status> create(Device& data, Device& journal, CreateOptions options);
   // Opens and replays. Executor and devices outlive the pool.
-  static Task<Result<std::unique_ptr<Pool>>> open(Executor& executor, Device& data,
-                                                  Device& journal, OpenOptions options);
+  static Task<Result<std::unique_ptr<Pool>>> open(Executor& executor, Device& data, Device& journal,
+                                                  OpenOptions options);
   // Ends background work, writes a last checkpoint. The pool accepts nothing afterwards. Required
   // before destruction, unless the executor never runs again.
   Task<Status> close();

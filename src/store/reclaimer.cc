@@ -156,7 +156,8 @@ Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t inde
     HOZON_CO_TRY(const NodeRef node, co_await core_.cache.load(own, level));
     std::vector<NodeRef> others;
     HOZON_CO_CHECK(co_await beside(*walk.point, level, index, others));
-    if (walk.rebuild) rest = NodeRef(new Node(level, walk.point->generation, &core_.nodes_in_memory));
+    if (walk.rebuild)
+      rest = NodeRef(new Node(level, walk.point->generation, &core_.nodes_in_memory));
     for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
       Edge edge = node->edge(slot);
       if (edge.is_null()) continue;

@@ -3,13 +3,12 @@
 //
 // The walk visits only subtrees of the point that no neighbour in the history (its parent and
 // children) shares: by connected sharing everything else is needed by somebody, and everything
-// visited by nobody. So the cost is proportional to what is freed. Nothing is changed until the walk
-// has seen all; then the blocks are retired and the point leaves the history between two waits, and
-// the next checkpoint makes both durable together. A crash before that starts the walk again.
-// While it walks, heads go on; what a head stops sharing with the point is noted (note_unshared) and
-// looked at last.
-// A point with two or more children becomes a fork: its tree is rebuilt without what was freed.
-// Threading: the pool's thread.
+// visited by nobody. So the cost is proportional to what is freed. Nothing is changed until the
+// walk has seen all; then the blocks are retired and the point leaves the history between two
+// waits, and the next checkpoint makes both durable together. A crash before that starts the walk
+// again. While it walks, heads go on; what a head stops sharing with the point is noted
+// (note_unshared) and looked at last. A point with two or more children becomes a fork: its tree is
+// rebuilt without what was freed. Threading: the pool's thread.
 #pragma once
 
 #include <cstdint>

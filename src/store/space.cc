@@ -52,8 +52,8 @@ void Space::retire(Run run, uint64_t sequence, uint64_t generation) {
   auto& queue = sequence != 0 ? by_sequence_ : by_generation_;
   if (!queue.empty()) {
     Pending& last = queue.back();
-    if (last.sequence == sequence && last.generation == generation &&
-        last.reader == next_ticket_ && last.run.block + last.run.count == run.block) {
+    if (last.sequence == sequence && last.generation == generation && last.reader == next_ticket_ &&
+        last.run.block + last.run.count == run.block) {
       last.run.count += run.count;
       return;
     }

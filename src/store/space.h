@@ -9,8 +9,8 @@
 // Invariants
 //   S1  live + pending + in_flight + free == total, whenever a member function returns.
 //   S2  A pending block becomes free only when (a) the flush mark that covers the journal frame
-//       which freed it is itself durable, (b) the checkpoint named with it is durable, and (c) every
-//       reader that began before it was freed has ended.
+//       which freed it is itself durable, (b) the checkpoint named with it is durable, and (c)
+//       every reader that began before it was freed has ended.
 //   S3  Blocks 0 and 1 (superblocks) are always live.
 // Why the mark must be durable (a): replay compares the data of every record after the last mark it
 // finds. A record whose block was reused would look like a write that never reached the medium.
@@ -40,10 +40,10 @@ class Space {
 
   // Up to `count_max` neighbouring blocks; they are in flight then. Empty when nothing is free.
   std::optional<Run> take(uint64_t count_max);
-  void make_live(Run run);      // in flight -> live
-  void give_back(Run run);      // in flight -> free (nobody ever saw them)
-  // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint that
-  // must be durable first (0: none).
+  void make_live(Run run);  // in flight -> live
+  void give_back(Run run);  // in flight -> free (nobody ever saw them)
+  // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint
+  // that must be durable first (0: none).
   void retire(Run run, uint64_t sequence, uint64_t generation);
   bool is_live(uint64_t block) const { return live_.test(block); }
 
@@ -62,8 +62,8 @@ class Space {
 
   // Replay: marks a block as taken by a record, live from now on; it may be free or retired.
   void replay_live(Run run);
-  // live -> not live, still taken. `under_mark`: data, freed by a frame that the largest mark covers;
-  // S2(a) holds for it, so it may be free after replay.
+  // live -> not live, still taken. `under_mark`: data, freed by a frame that the largest mark
+  // covers; S2(a) holds for it, so it may be free after replay.
   void replay_retire(Run run, bool under_mark);
   // After replay: the rest of what is taken but not live is pending until `generation` is durable.
   void end_replay(uint64_t generation);
@@ -100,7 +100,7 @@ class Space {
   uint64_t durable_generation_ = 0;
   uint64_t next_ticket_ = 1;
   uint64_t oldest_ticket_ = 1;
-  std::deque<bool> ended_;  // of tickets from oldest_ticket_ on
+  std::deque<bool> ended_;          // of tickets from oldest_ticket_ on
   std::set<uint64_t> replay_free_;  // blocks retired under the mark, during replay only
 };
 

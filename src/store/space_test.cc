@@ -1,5 +1,5 @@
-// Proves S1 and S2 of space.h on the smallest cases, and the run search of the bitmap against a plain
-// scan. The simulator proves the same on whole histories.
+// Proves S1 and S2 of space.h on the smallest cases, and the run search of the bitmap against a
+// plain scan. The simulator proves the same on whole histories.
 #include "store/space.h"
 
 #include <gtest/gtest.h>

@@ -44,19 +44,19 @@ struct VolumeInfo {
 
 struct PoolStats {
   std::array<uint8_t, 16> pool_id{};
-  uint64_t size_bytes = 0;        // of the data file
-  uint64_t live_bytes = 0;        // reachable from some point, or pool metadata
-  uint64_t pending_bytes = 0;     // freed, not yet reusable
-  uint64_t in_flight_bytes = 0;   // of running writes
-  uint64_t free_bytes = 0;        // live + pending + in flight + free == size
-  uint64_t reserve_bytes = 0;     // part of free that guests cannot take
+  uint64_t size_bytes = 0;       // of the data file
+  uint64_t live_bytes = 0;       // reachable from some point, or pool metadata
+  uint64_t pending_bytes = 0;    // freed, not yet reusable
+  uint64_t in_flight_bytes = 0;  // of running writes
+  uint64_t free_bytes = 0;       // live + pending + in flight + free == size
+  uint64_t reserve_bytes = 0;    // part of free that guests cannot take
   uint64_t volumes = 0;
   uint64_t points = 0;
-  uint64_t reclaiming = 0;        // points whose space is still being given back
-  uint64_t generation = 0;        // of the last checkpoint
-  bool parked = false;            // guest writes wait for space
-  bool read_only = false;         // after a failed sync or journal write
-  std::string failure;            // why it is read-only
+  uint64_t reclaiming = 0;  // points whose space is still being given back
+  uint64_t generation = 0;  // of the last checkpoint
+  bool parked = false;      // guest writes wait for space
+  bool read_only = false;   // after a failed sync or journal write
+  std::string failure;      // why it is read-only
 };
 
 // A stretch of a volume with one answer.
