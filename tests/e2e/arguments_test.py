@@ -68,7 +68,7 @@ TABLE = [
     ((FAILED, USAGE), "a@b", ["volume", "create", "a@b", "--size", "1M"]),
     ((FAILED, USAGE), "", ["volume", "create", "x" * 200, "--size", "1M"]),
     ((FAILED, USAGE), "a/b", ["machine", "create", "a/b", "--image", "{s}/good.img"]),
-    ((FAILED, USAGE), "shrink", ["volume", "resize", "disk", "--size", "1M"]),
+    ((FAILED, CONFLICT), "shrink", ["volume", "resize", "disk", "--size", "1M"]),
     ((FAILED, USAGE), "", ["volume", "create", "huge", "--size", "9000P"]),
     ((FAILED, USAGE), "small", ["pool", "create", "small", "--size", "1K"]),
     ((FAILED, NOT_FOUND), "missing.img", ["volume", "create", "v", "--from", "{s}/missing.img"]),
