@@ -21,6 +21,7 @@ class LoopBase : public Loop {
   static constexpr size_t kTurnHooksMax = 16;
   static constexpr unsigned kRoundsMax = 64;
 
+  ~LoopBase() override;
   LoopBase(const LoopBase&) = delete;
   LoopBase& operator=(const LoopBase&) = delete;
 
