@@ -17,7 +17,7 @@ Task<void> Admin::run() {
     if (world_.dead_) co_return;
     unlock();
     if (world_.options_.paranoid) co_await check(false);
-    co_await world_.session_->executor.sleep(random_.between(1, 3'000'000));
+    co_await world_.session_->executor.sleep(random_.between(1, world_.options_.admin_rest_ns));
   }
 }
 

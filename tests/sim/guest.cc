@@ -9,7 +9,7 @@ namespace hozon::sim {
 Task<void> Guest::run() {
   while (!world_.dead_ && world_.steps_left_ > 0 && world_.failure_.empty()) {
     co_await world_.session_->executor.yield();
-    const uint64_t dice = random_.below(100);
+    const uint64_t dice = random_.below(world_.options_.crowded && random_.chance(2, 3) ? 42 : 100);
     if (world_.model_.volumes.empty()) {
       co_await rest();
     } else if (dice < 42) {
@@ -32,6 +32,8 @@ Task<void> Guest::run() {
 
 // In sectors: mostly one block, sometimes less or many.
 uint64_t Guest::pick_length() {
+  if (world_.options_.crowded && random_.chance(1, 2))
+    return kSectorsPerBlock * random_.between(4, 32);
   switch (random_.below(8)) {
     case 0:
     case 1:
@@ -71,7 +73,8 @@ std::optional<Guest::Range> Guest::pick_range(bool for_write) {
   }
   range.target = targets_[range.volume];
   if (!for_write) return range;
-  if (world_.scarce(256 + range.count / kSectorsPerBlock)) return std::nullopt;
+  if (!world_.options_.crowded && world_.scarce(256 + range.count / kSectorsPerBlock))
+    return std::nullopt;
   for (uint64_t s = range.sector; s < range.sector + range.count; ++s)
     if (world_.small_sectors_.contains({range.volume, s})) return std::nullopt;
   return range;
@@ -91,7 +94,7 @@ void Guest::finish_write(const Model::Io& io, const Status& status, bool fua,
 Task<void> Guest::write() {
   const auto range = pick_range(true);
   if (!range) co_return co_await flush();
-  const bool fua = random_.chance(1, 8);
+  const bool fua = random_.chance(world_.options_.fua_percent, 100);
   const uint64_t stamp = world_.model_.contents().new_stamp();
   if (!world_.step(fmt::format("write{} volume {} sector {} +{} stamp {}", fua ? " fua" : "",
                                range->volume, range->sector, range->count, stamp)))
@@ -159,7 +162,7 @@ Task<void> Guest::write_small() {
 Task<void> Guest::clear() {
   auto range = pick_range(true);
   if (!range) co_return co_await flush();
-  const bool discard = random_.chance(1, 2), fua = random_.chance(1, 8);
+  const bool discard = random_.chance(1, 2), fua = random_.chance(world_.options_.fua_percent, 100);
   if (!world_.step(fmt::format("{}{} volume {} sector {} +{}", discard ? "discard" : "zero",
                                fua ? " fua" : "", range->volume, range->sector, range->count)))
     co_return;

@@ -28,6 +28,8 @@ Simulates a pool, its users, and crashes; every choice follows from the seed.
   --data BYTES    size of the data device           --journal BYTES
   --guests N      guests at most                    --admins N  administrators at most
   --no-garbage    sectors are atomic
+  --crowded       guests take the last free block
+  --fua-percent N of writes                         --admin-rest NS
   --volumes N     at most                           --points N  at most
   --paranoid      check after each administration
   --verbose       print each operation              --twice     run each seed twice and compare
@@ -84,6 +86,12 @@ bool parse(int argc, char** argv, Arguments& args) {
       args.world.admins_max = number();
     else if (name == "--no-garbage")
       args.world.garbage = false;
+    else if (name == "--crowded")
+      args.world.crowded = true;
+    else if (name == "--fua-percent")
+      args.world.fua_percent = number();
+    else if (name == "--admin-rest")
+      args.world.admin_rest_ns = number();
     else if (name == "--volumes")
       args.world.volumes_max = number();
     else if (name == "--points")

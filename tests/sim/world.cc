@@ -5,6 +5,7 @@
 
 #include "world.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -25,6 +26,7 @@ void print_blame(int) {
 }
 
 constexpr size_t kStoryLines = 60;
+constexpr uint64_t kEarlyEvents = 60;
 
 }  // namespace
 
@@ -54,11 +56,23 @@ WorldCounters& WorldCounters::operator+=(const WorldCounters& other) {
   return *this;
 }
 
+// Every opening takes and frees buffers as large as the journal; the kernel need not see that.
+static void keep_memory() {
+  static const bool once = [] {
+    ::mallopt(M_MMAP_THRESHOLD, 512 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    return true;
+  }();
+  (void)once;
+}
+
 World::World(const WorldOptions& options)
     : options_(options),
       random_(options.seed),
       power_(std::make_unique<SimPower>(options.data_bytes, options.journal_bytes)),
-      model_(std::make_shared<Contents>()) {}
+      model_(std::make_shared<Contents>()) {
+  keep_memory();
+}
 
 std::string World::run() {
   blame(fmt::format("while running seed {}", options_.seed));
@@ -141,8 +155,10 @@ void World::watch_events(const Plan& plan) {
     if (plan.at_event != 0 && plan.crash && power_->counters().events - first >= plan.at_event)
       return capture_crash(plan.kind);
     if (options_.walk) return try_all_fates();
-    const uint64_t events = 6 * options_.steps_per_life;
-    if (probes_left_ > 0 && random_.chance(options_.probes_per_life, events)) try_probe();
+    // Half of the probes soon after the opening, where what earlier crashes left is met.
+    const bool early = power_->counters().events - first < kEarlyEvents;
+    const uint64_t events = early ? kEarlyEvents : 6 * options_.steps_per_life;
+    if (probes_left_ > 0 && random_.chance(options_.probes_per_life, 2 * events)) try_probe();
   };
 }
 
@@ -267,21 +283,23 @@ std::string World::run_actors(const Plan& plan) {
 
 // Deletes the first volume that nobody works on. False: there is none.
 Task<bool> World::make_room() {
-  for (const auto& [uid, volume] : model_.volumes) {
-    if (locks_[uid].admin) continue;
-    locks_[uid].admin = true;
-    const std::string name = volume.name;
-    note("make room by deleting " + name);
-    const uint64_t key = model_.begin_admin({AdminOp::Kind::kDeleteVolume, 0, {uid}, {}, "", 0});
-    const Status status = co_await pool().delete_volume(name, true);
-    if (!status) {
-      fail("make room: " + status.error().what);
-      co_return false;
-    }
-    if (!dead_) model_.end_admin(key, true);
-    co_return true;
+  if (dead_) {  // nobody listens any more; the model knows nothing of what went on
+    const std::vector<store::VolumeInfo> left = pool().volumes();
+    if (left.empty()) co_return false;
+    co_return (co_await pool().delete_volume(left.front().name, true)).has_value();
   }
-  co_return false;
+  uint64_t doomed = 0;
+  for (const auto& [uid, volume] : model_.volumes)
+    if (!locks_[uid].admin) doomed = uid;
+  if (doomed == 0) co_return false;
+  locks_[doomed].admin = true;
+  const std::string name = model_.volumes.at(doomed).name;
+  note("make room by deleting " + name);
+  const uint64_t key = model_.begin_admin({AdminOp::Kind::kDeleteVolume, 0, {doomed}, {}, "", 0});
+  const Status status = co_await pool().delete_volume(name, true);
+  if (!status) fail("make room: " + status.error().what);
+  if (status && !dead_) model_.end_admin(key, true);
+  co_return status.has_value();
 }
 
 std::string World::end_life(const Plan& plan, std::string wrong) {

@@ -35,11 +35,14 @@ struct WorldOptions {
   bool big_volumes = true;              // some of up to a TiB, used at their ends
   bool faults = false;                  // some lives have failing devices
   std::optional<FaultRule> fault = {};  // the first life has exactly this failure
-  bool garbage = true;      // a cut may leave garbage in sectors that were being written
-  uint64_t rot_trials = 6;  // damages tried on the resting pool at the end
-  bool walk = false;        // tries crashes of all kinds at every event
-  bool paranoid = false;    // the pool checks itself after each operation of an administrator
-  bool verbose = false;     // prints every operation
+  bool garbage = true;                 // a cut may leave garbage in sectors that were being written
+  bool crowded = false;                // guests overwrite much and take the last free block
+  uint64_t fua_percent = 12;           // of writes
+  uint64_t admin_rest_ns = 3'000'000;  // between operations of an administrator, at most
+  uint64_t rot_trials = 6;             // damages tried on the resting pool at the end
+  bool walk = false;                   // tries crashes of all kinds at every event
+  bool paranoid = false;  // the pool checks itself after each operation of an administrator
+  bool verbose = false;   // prints every operation
 };
 
 struct WorldCounters {
