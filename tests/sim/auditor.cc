@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/units.h"
+#include "status_audit.h"
 
 namespace hozon::sim {
 namespace {
@@ -287,6 +288,7 @@ Task<std::string> audit_pool(Pool& pool, Model& model, Audit what) {
   for (const auto& [uid, point] : model.points) points.push_back(uid);
   for (const uint64_t uid : points)
     if (wrong.empty()) wrong = co_await settle_whole_point(pool, model, uid);
+  if (wrong.empty() && what.check) wrong = co_await audit_status(pool, model);
   if (wrong.empty() && what.check) wrong = co_await run_check(pool);
   if (wrong.empty() && what.reclaim) wrong = co_await settle_space(pool, model);
   if (wrong.empty() && what.reclaim && what.check) wrong = co_await run_check(pool);

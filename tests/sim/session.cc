@@ -81,6 +81,9 @@ std::string Session::close() {
   std::string wrong = run(pool->close(), closed, "close");
   if (!wrong.empty()) return wrong;
   pool.reset();
+  // What still sleeps must wake up, find its pool gone, and end.
+  if (executor.run_until([] { return false; }) == SimExecutor::End::kStalled)
+    return "something goes on after the pool was closed";
   if (!closed) return "close: " + closed.error().what;
   return violations();
 }

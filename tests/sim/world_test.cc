@@ -159,9 +159,8 @@ TEST(FailedSync, MakesThePoolReadOnlyUntilItIsReopened) {
     ASSERT_EQ(session.run(session.pool->read(*target, 0, found), read, "read"), "");
     EXPECT_TRUE(read) << "reads go on";
     EXPECT_EQ(found, bytes);
-    Status closed;
-    ASSERT_EQ(session.run(session.pool->close(), closed, "close"), "");
-    session.pool.reset();
+    (void)session.close();  // it may say again that the pool has failed
+    ASSERT_FALSE(session.pool) << "but it ends";
   }
   const auto after = power.fork({.choice = Fate::Choice::kNone});
   Session session(*after, 3);
