@@ -43,10 +43,12 @@ sim: deps ## the simulator alone: SEEDS=n SEED=first
 	@cmake --build --preset check -j $(JOBS) --target sim
 	@build/check/bin/sim --seeds $(or $(SEEDS),500) --seed $(or $(SEED),1)
 
-bench: build ## measure, beside qcow2 and raw where that makes sense
+bench: build ## measure beside a raw file and qcow2: table, JSON, plot (about 20 minutes)
+	@tools/bootstrap bench
 	@tools/bench --programs build/check/bin
 
-bench-quick: build ## the same, small
+bench-quick: build ## the same, small (under 3 minutes)
+	@tools/bootstrap bench
 	@tools/bench --programs build/check/bin --quick
 
 asan: deps ## the fast tests under AddressSanitizer and UBSan
