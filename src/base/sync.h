@@ -2,7 +2,8 @@
 // Meeting points of coroutines on one reactor thread: Event, Mutex, Group.
 //
 // Waiters are resumed through an Executor (never inside the caller of set()/unlock()), in the order
-// in which they began to wait.
+// in which they began to wait. None of them can be copied: `co_await f()` of a reference makes GCC 12
+// wait on a copy, which nobody sets.
 #pragma once
 
 #include <coroutine>
@@ -61,6 +62,8 @@ class Executor {
 class Event {
  public:
   explicit Event(Executor& executor) : executor_(executor) {}
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
   bool is_set() const { return set_; }
   void set() {
     set_ = true;
@@ -87,6 +90,8 @@ class Event {
 class Mutex {
  public:
   explicit Mutex(Executor& executor) : executor_(executor) {}
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
   class [[nodiscard]] Guard {
    public:
     explicit Guard(Mutex* mutex) : mutex_(mutex) {}
