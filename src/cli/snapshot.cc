@@ -8,6 +8,20 @@
 namespace hozon::cli {
 namespace {
 
+void add_memory(Details& details, const client::Snapshot& snapshot) {
+  constexpr uint64_t kPageBytes = 4096;
+  std::string how = snapshot.memory_mode;
+  if (!snapshot.memory_mode_reason.empty()) how += ": " + snapshot.memory_mode_reason;
+  details.add("Memory", fmt::format("{} ({})", format_bytes(snapshot.ram_bytes), how));
+  details.add("Guest stood still", duration_text(snapshot.stop_us));
+  details.add("Saved in", duration_text(snapshot.duration_us));
+  details.add("Memory read", format_bytes(snapshot.stream_bytes));
+  details.add("Memory stored", fmt::format("{}; left out: {} zero, {} unchanged",
+                                           format_bytes(snapshot.written_bytes),
+                                           format_bytes(snapshot.zero_pages * kPageBytes),
+                                           format_bytes(snapshot.unchanged_pages * kPageBytes)));
+}
+
 Details snapshot_details(const client::Snapshot& snapshot) {
   Details details;
   details.add("Name", snapshot.name);
@@ -19,13 +33,7 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   details.add("Machine was", snapshot.machine_state);
   details.add("Grew from", snapshot.parent_name);
   details.add("Disks", fmt::format("{}", fmt::join(snapshot.disks, ", ")));
-  if (snapshot.has_memory) {
-    std::string how = snapshot.memory_mode;
-    if (!snapshot.memory_mode_reason.empty()) how += ": " + snapshot.memory_mode_reason;
-    details.add("Memory", fmt::format("{}, {} written ({})", format_bytes(snapshot.ram_bytes),
-                                      format_bytes(snapshot.written_bytes), how));
-    details.add("Guest stood still", duration_text(snapshot.stop_us));
-  }
+  if (snapshot.has_memory) add_memory(details, snapshot);
   if (snapshot.exclusive_bytes)
     details.add("Frees when deleted", format_bytes(*snapshot.exclusive_bytes));
   details.add("Machine is here", snapshot.is_current ? "yes" : "");

@@ -136,6 +136,10 @@ Snapshot::Snapshot(Json object)
     stop_us = number_of(*memory, "stop_us");
     ram_bytes = number_of(*memory, "ram_bytes");
     written_bytes = number_of(*memory, "written_bytes");
+    stream_bytes = number_of(*memory, "stream_bytes");
+    zero_pages = number_of(*memory, "zero_pages");
+    unchanged_pages = number_of(*memory, "unchanged_pages");
+    duration_us = number_of(*memory, "duration_us");
   }
   for (const Json& disk : array_of(json, "disks")) disks.push_back(text_of(disk, "disk"));
 }

@@ -3,7 +3,7 @@
 // work that jobs do. Inside of this room only; control.h is for everybody else.
 //
 // The parts: pools.cc, volumes.cc, machines.cc, machine_create.cc, snapshots.cc (bookkeeping),
-// snapshot_memory.cc, snapshot_return.cc, snapshot_clone.cc, undo.cc (what takes steps back),
+// snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc, snapshot_clone.cc, undo.cc (what takes steps back),
 // views.cc.
 #pragma once
 
@@ -90,11 +90,11 @@ class Core {
   // is replaced, one that runs is left alone. After a failure the machine is down.
   Status load_memory(const MachineRow& machine, const SnapshotRow& target);
   // After an interrupted or failed save: QEMU has ended it, its guest is free, and goes on if
-  // `run`.
-  Status settle_save(const std::string& machine_uuid, bool run);
-
-  // What hozon-ram left in the machine's directory; kept after a failure, for whoever looks into
-  // it.
+  // `run`. kUnavailable while a live save goes on, which cannot be stopped.
+  Status settle_save(const std::string& machine_uuid, bool run, bool live);
+  // Ends the memory helper `name`, once QEMU is done with it, and removes what it left.
+  Status end_helper(const std::string& machine_uuid, const std::string& name);
+  // What hozon-ram left in the machine's directory.
   void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
 
   // --- undo.cc ---

@@ -151,6 +151,14 @@ Result<std::string> Inventory::user_of_point(const std::string& pool, const std:
   return rows.empty() ? "" : rows.front().text(0);
 }
 
+Result<bool> Inventory::is_in_other_snapshot(const std::string& pool, const std::string& volume,
+                                             const std::string& snapshot_uuid) {
+  return !HOZON_TRY(database_.query("SELECT 1 FROM snapshot_disks WHERE pool = ? AND volume = ? "
+                                    "AND snapshot <> ? LIMIT 1",
+                                    {sql(pool), sql(volume), sql(snapshot_uuid)}))
+              .empty();
+}
+
 Result<std::string> Inventory::user_of_pool(const std::string& pool) {
   const auto rows = HOZON_TRY(database_.query(
       "SELECT name FROM machines WHERE pool = ?1 "

@@ -85,6 +85,8 @@ class Inventory {
   Result<std::string> user_of_volume(const std::string& pool, const std::string& volume);
   Result<std::string> user_of_point(const std::string& pool, const std::string& volume,
                                     const std::string& point);
+  Result<bool> is_in_other_snapshot(const std::string& pool, const std::string& volume,
+                                    const std::string& snapshot_uuid);
   Result<std::string> user_of_pool(const std::string& pool);
 
   // snapshots

@@ -152,6 +152,8 @@ json to_json(const MemoryInfo& memory) {
           {"ram_bytes", memory.ram_bytes},
           {"stream_bytes", memory.stream_bytes},
           {"written_bytes", memory.written_bytes},
+          {"zero_pages", memory.zero_pages},
+          {"unchanged_pages", memory.unchanged_pages},
           {"duration_us", memory.duration_us},
           {"state_after_load", memory.state_after_load}};
 }

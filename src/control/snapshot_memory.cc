@@ -5,13 +5,13 @@
 // the guest by itself. `cont` is sent only when no RESUME came although the first page was seen on
 // the stream: earlier it would let the guest run before the protection, and the memory would be of
 // a later instant than the disks. A save is never cancelled: QEMU 7.2 would freeze the guest.
-#include <filesystem>
-
-#include "base/log.h"
 #include "control/core.h"
 #include "control/json.h"
+#include "control/memory_volume.h"
+#include "control/migration.h"
 #include "control/names.h"
 #include "control/settings.h"
+#include "qemu/ram_image.h"
 #include "qemu/ram_save.h"
 #include "qemu/write_protection.h"
 
@@ -24,37 +24,21 @@ constexpr int kStopMs = 90'000;
 constexpr int kListenMs = 100;
 constexpr uint64_t kResumePatienceUs = 1'000'000;  // after the first page, before we send `cont`
 constexpr uint64_t kSilenceUs = 300'000'000;       // without any progress: something hangs
-constexpr int kVerdictMs = 600'000;
+constexpr int kVerdictSliceMs = 200;
+constexpr uint64_t kAskPoolUs = 1'000'000;
+constexpr int kPoolAnswerMs = 500;
 constexpr uint64_t kBandwidth = 20ULL << 30;  // QEMU's default is 128 MiB/s
-
-std::string text_member(const json& object, const char* name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() && found->is_string()
-             ? found->get<std::string>()
-             : "";
-}
-
-Status set_capabilities(QmpClient& qmp, bool background) {
-  const json capabilities = {{{"capability", "events"}, {"state", true}},
-                             {{"capability", "background-snapshot"}, {"state", background}}};
-  HOZON_TRY(qmp.call("migrate-set-capabilities", {{"capabilities", capabilities}}));
-  return {};
-}
-
-Result<std::string> migration_status(QmpClient& qmp) {
-  return text_member(HOZON_TRY(qmp.call("query-migrate")), "status");
-}
-
-bool is_saving(const std::string& status) {
-  return status == "setup" || status == "active" || status == "device" ||
-         status == "pre-switchover" || status == "wait-unplug" || status == "cancelling";
-}
 
 // One save, from the stop to both verdicts.
 class MemorySave {
  public:
   MemorySave(Core& core, JobRun& run, const MachineRow& machine, SnapshotRow& row)
-      : core_(core), run_(run), machine_(machine), row_(row) {}
+      : core_(core),
+        run_(run),
+        machine_(machine),
+        row_(row),
+        memory_volume_(core, machine),
+        helper_name_("save-" + row.uuid) {}
 
   Status prepare();
   Status cut();
@@ -67,12 +51,17 @@ class MemorySave {
   Status choose_mode();
   Status note_environment();
   Status listen(RamStatus& status);
+  Status keep_going();
+  Result<RamStatus> wait_stored();
   Status take_verdict(const std::string& end);
+  void note_result(const RamStatus& verdict);
 
   Core& core_;
   JobRun& run_;
   const MachineRow& machine_;
   SnapshotRow& row_;
+  MemoryVolume memory_volume_;
+  const std::string helper_name_;
   std::shared_ptr<QmpClient> qmp_;
   std::optional<RamHelper> helper_;
   std::vector<std::string> volumes_;
@@ -84,6 +73,7 @@ class MemorySave {
   uint64_t started_us_ = 0;
   uint64_t seen_event_ = 0;
   int64_t stopped_at_us_ = 0;
+  uint64_t pool_asked_us_ = 0;
 };
 
 Status MemorySave::prepare() {
@@ -99,12 +89,13 @@ Status MemorySave::prepare() {
   HOZON_TRY(prepare_volume());
   HOZON_TRY(choose_mode());
   run_.step("starting the memory helper");
-  helper_ = HOZON_TRY(start_ram_save(
-      {.program = core_.options.program_directory + "/hozon-ram",
-       .directory = core_.machine_directory(machine_.uuid),
-       .name = "save-" + row_.uuid,
-       .uri = core_.storage.uri(machine_.pool, volume_of_disk(machine_.name, kMemoryDisk)),
-       .ram_bytes = machine_.memory_bytes}));
+  HOZON_TRY(run_.journal("helper.end", {{"machine", machine_.uuid}, {"name", helper_name_}}));
+  helper_ =
+      HOZON_TRY(start_ram_save({.program = core_.options.program_directory + "/hozon-ram",
+                                .directory = core_.machine_directory(machine_.uuid),
+                                .name = helper_name_,
+                                .uri = core_.storage.uri(machine_.pool, memory_volume_.name()),
+                                .ram_bytes = machine_.memory_bytes}));
   return {};
 }
 
@@ -123,16 +114,15 @@ Status MemorySave::note_environment() {
 }
 
 Status MemorySave::prepare_volume() {
-  const std::string name = volume_of_disk(machine_.name, kMemoryDisk);
-  const uint64_t bytes = memory_volume_bytes(machine_.memory_bytes);
-  const auto existing = core_.storage.volume(machine_.pool, name);
-  if (!existing && existing.error().code != Code::kNotFound)
-    return std::unexpected(existing.error());
-  if (!existing)
-    HOZON_TRY(core_.storage.create_volume(machine_.pool, name, bytes));
-  else if (existing->size_bytes < bytes)
-    HOZON_TRY(core_.storage.resize_volume(machine_.pool, name, bytes, false));
-  row_.disks.push_back({kMemoryDisk, name, machine_.pool, row_.uuid, bytes, {}});
+  HOZON_TRY(
+      run_.journal("memory.clear", {{"pool", machine_.pool}, {"volume", memory_volume_.name()}}));
+  HOZON_TRY(memory_volume_.prepare(machine_.memory_bytes, row_.parent));
+  row_.disks.push_back({kMemoryDisk,
+                        memory_volume_.name(),
+                        machine_.pool,
+                        row_.uuid,
+                        memory_volume_bytes(machine_.memory_bytes),
+                        {}});
   for (const SnapshotDisk& disk : row_.disks) volumes_.push_back(disk.volume);
   return {};
 }
@@ -156,7 +146,8 @@ Status MemorySave::choose_mode() {
 
 // Everything between `stop` and `migrate` is time that the guest stands still.
 Status MemorySave::cut() {
-  HOZON_TRY(run_.journal("save.settle", {{"machine", machine_.uuid}, {"run", was_up_}}));
+  HOZON_TRY(
+      run_.journal("save.settle", {{"machine", machine_.uuid}, {"run", was_up_}, {"live", live_}}));
   HOZON_TRY(run_.journal("points.delete",
                          {{"pool", machine_.pool}, {"volumes", volumes_}, {"point", row_.uuid}}));
   run_.step("stopping the guest for the cut");
@@ -169,6 +160,22 @@ Status MemorySave::cut() {
   HOZON_TRY(qmp_->send_fd("mig", helper_->stream.get()));
   HOZON_TRY(qmp_->call("migrate", {{"uri", "fd:mig"}}));
   helper_->stream = Fd();
+  return {};
+}
+
+// Why the save should end early: somebody wants that, or there is no room for what it stores. A
+// full pool makes writes wait, those of guests too, so it is not waited for.
+Status MemorySave::keep_going() {
+  HOZON_TRY(run_.check());
+  const uint64_t now = monotonic_us();
+  if (now - pool_asked_us_ < kAskPoolUs) return {};
+  pool_asked_us_ = now;
+  const auto stats = core_.storage.stats(machine_.pool, kPoolAnswerMs);
+  if (stats && stats->parked)
+    return make_error(Code::kResourceExhausted,
+                      "pool '{}' is full: the memory of machine '{}' does not fit; delete "
+                      "snapshots or volumes first",
+                      machine_.pool, machine_.name);
   return {};
 }
 
@@ -187,7 +194,7 @@ Status MemorySave::listen(RamStatus& status) {
     return make_error(Code::kIo, "QEMU of machine '{}' ended during the save", machine_.name);
   }
   if (const auto now = read_ram_status(helper_->status_path)) status = *now;
-  run_.progress(status.pages_seen * 4096, status.pages_total * 4096);
+  run_.progress(status.pages_seen * kPageBytes, status.pages_total * kPageBytes);
   return {};
 }
 
@@ -209,13 +216,32 @@ Status MemorySave::follow() {
       HOZON_TRY(qmp_->call("cont"));
       first_page_us = now;
     }
-    if (run_.is_interrupted()) return run_.check();
+    HOZON_TRY(keep_going());
     const std::string state = HOZON_TRY(migration_status(*qmp_));
     if (!is_saving(state) && state != "none" && !state.empty()) return take_verdict(state);
     if (now - last_progress_us > kSilenceUs)
       return make_error(Code::kUnavailable, "the save of machine '{}' makes no progress",
                         machine_.name);
   }
+}
+
+// QEMU has sent everything; the rest of it is being stored. The helper's own patience with a silent
+// pool bounds this.
+Result<RamStatus> MemorySave::wait_stored() {
+  run_.step("storing memory");
+  for (;;) {
+    const auto verdict = wait_ram_helper(*helper_, kVerdictSliceMs);
+    if (verdict || verdict.error().code != Code::kUnavailable) return verdict;
+    HOZON_TRY(keep_going());
+  }
+}
+
+void MemorySave::note_result(const RamStatus& verdict) {
+  info_.stream_bytes = verdict.stream_bytes;
+  info_.written_bytes = verdict.pages_written * kPageBytes + verdict.thin_bytes;
+  info_.zero_pages = verdict.pages_zero;
+  info_.unchanged_pages = verdict.pages_seen - verdict.pages_zero - verdict.pages_written;
+  info_.duration_us = monotonic_us() - started_us_;
 }
 
 Status MemorySave::take_verdict(const std::string& end) {
@@ -225,7 +251,7 @@ Status MemorySave::take_verdict(const std::string& end) {
   if (!live_ && was_up_) {
     HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
   }
-  const RamStatus verdict = HOZON_TRY(wait_ram_helper(*helper_, kVerdictMs));
+  const RamStatus verdict = HOZON_TRY(wait_stored());
   if (verdict.phase != RamPhase::kDone)
     return add_context(verdict.error, "the memory could not be stored");
   // The RESUME may be waiting in the queue still.
@@ -234,11 +260,9 @@ Status MemorySave::take_verdict(const std::string& end) {
     HOZON_TRY(listen(ignored));
   }
   if (live_) HOZON_TRY(set_capabilities(*qmp_, false));
-  info_.stream_bytes = verdict.stream_bytes;
-  info_.written_bytes = verdict.pages_written * 4096;
-  info_.duration_us = monotonic_us() - started_us_;
-  HOZON_TRY(core_.storage.snapshot(machine_.pool, {volumes_.back()}, row_.uuid));
-  core_.remove_helper_files(machine_.uuid, "save-" + row_.uuid);
+  note_result(verdict);
+  HOZON_TRY(memory_volume_.keep(row_.uuid));
+  core_.remove_helper_files(machine_.uuid, helper_name_);
   return {};
 }
 
@@ -265,35 +289,6 @@ Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, Sn
   HOZON_TRY(run.commit(record));
   (void)guests.settle(machine.uuid);
   return snapshot_json(machine.uuid, row.uuid);
-}
-
-void Core::remove_helper_files(const std::string& machine_uuid, const std::string& name) const {
-  std::error_code ignored;
-  for (const char* suffix : {".json", ".log", ".pid"})
-    std::filesystem::remove(machine_directory(machine_uuid) + "/" + name + suffix, ignored);
-}
-
-Status Core::settle_save(const std::string& machine_uuid, bool run) {
-  const auto guest = guests.handle(machine_uuid);
-  if (!guest) return {};  // QEMU is gone, and with it everything that could hang
-  const auto status = migration_status(*guest->qmp);
-  if (!status) {
-    if (guests.state(machine_uuid).state == PowerState::kDown) return {};
-    return std::unexpected(status.error());
-  }
-  if (is_saving(*status))
-    return make_error(Code::kUnavailable, "QEMU is still saving memory, which cannot be stopped");
-  if (*status == "failed" || *status == "cancelled") {
-    const auto freed = free_write_protection(guest->pid);
-    if (!freed) log_error("free the guest of {}: {}", machine_uuid, freed.error().what);
-  }
-  (void)guest->qmp->call("closefd", {{"fdname", "mig"}});
-  (void)set_capabilities(*guest->qmp, false);
-  const auto state = guest->qmp->call("query-status");
-  const std::string word = state ? text_member(*state, "status") : "";
-  if (run && (word == "paused" || word == "postmigrate" || word == "finish-migrate"))
-    HOZON_TRY(guest->qmp->call("cont", json::object(), kStopMs));
-  return guests.settle(machine_uuid);
 }
 
 }  // namespace hozon::control

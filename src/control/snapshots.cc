@@ -4,6 +4,7 @@
 
 #include "control/core.h"
 #include "control/json.h"
+#include "control/memory_volume.h"
 #include "control/names.h"
 #include "control/settings.h"
 
@@ -88,7 +89,8 @@ Status Core::delete_snapshot(const std::string& machine_uuid, const std::string&
   const auto row = inventory.snapshot(machine_uuid, uuid);
   if (!row) return row.error().code == Code::kNotFound ? Status() : std::unexpected(row.error());
   for (const SnapshotDisk& disk : row->disks)
-    HOZON_TRY(delete_points(disk.pool, {disk.volume}, disk.point));
+    HOZON_TRY(disk.disk == kMemoryDisk ? MemoryVolume::delete_point(*this, *row, disk)
+                                       : delete_points(disk.pool, {disk.volume}, disk.point));
   return inventory.delete_snapshot(uuid);
 }
 

@@ -175,7 +175,10 @@ struct MemoryInfo {
   uint64_t stop_us = 0;          // how long the guest stood still
   uint64_t ram_bytes = 0;        // of the machine
   uint64_t stream_bytes = 0;     // that QEMU sent
-  uint64_t written_bytes = 0;    // of pages that differed from the memory saved before
+  uint64_t written_bytes = 0;    // stored: pages that differ from the memory saved before, and
+                                 // the state of the devices
+  uint64_t zero_pages = 0;       // of 4 KiB, not stored because they hold zeros
+  uint64_t unchanged_pages = 0;  // not stored because the memory saved before has them
   uint64_t duration_us = 0;      // of the whole save
   std::string state_after_load;  // "up" or "paused"
 };

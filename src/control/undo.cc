@@ -8,7 +8,9 @@
 //   machine.delete   {machine}                 finishes a deletion
 //   snapshot.forget  {snapshot}                only while it is still "locked"
 //   snapshot.delete  {machine, snapshot}       finishes a deletion
-//   save.settle      {machine, run}            the guest is free of a save that failed
+//   memory.clear     {pool, volume}            what a save has written that was not kept
+//   helper.end       {machine, name}           of a memory helper; QEMU is done with it
+//   save.settle      {machine, run, live}      the guest is free of a save that failed
 //   guest.start      {machine, paused, unless_returned}   not when that return has happened
 //   guest.load       {machine, target}         finishes the way back to a memory
 //   return.settle    {machine, target, kept, start, paused, memory}   looks whether the disks were
@@ -17,6 +19,7 @@
 
 #include "base/log.h"
 #include "control/core.h"
+#include "control/memory_volume.h"
 
 namespace hozon::control {
 namespace {
@@ -140,7 +143,12 @@ Status Core::undo(const std::string& action, const json& arguments) {
         delete_snapshot(text_of(arguments, "machine"), text_of(arguments, "snapshot")));
   if (action == "save.settle")
     return settle_save(text_of(arguments, "machine"),
-                       link::bool_field_or(arguments, "run", true).value_or(true));
+                       link::bool_field_or(arguments, "run", true).value_or(true),
+                       link::bool_field_or(arguments, "live", true).value_or(true));
+  if (action == "helper.end")
+    return end_helper(text_of(arguments, "machine"), text_of(arguments, "name"));
+  if (action == "memory.clear")
+    return MemoryVolume::clear(*this, text_of(arguments, "pool"), text_of(arguments, "volume"));
   if (action == "guest.start") return start_guest(*this, arguments);
   if (action == "guest.load") return load_guest(*this, arguments);
   if (action == "return.settle") return settle_return(*this, arguments);

@@ -35,6 +35,8 @@ std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
   memory.ram_bytes = saved.value("ram_bytes", uint64_t{0});
   memory.stream_bytes = saved.value("stream_bytes", uint64_t{0});
   memory.written_bytes = saved.value("written_bytes", uint64_t{0});
+  memory.zero_pages = saved.value("zero_pages", uint64_t{0});
+  memory.unchanged_pages = saved.value("unchanged_pages", uint64_t{0});
   memory.duration_us = saved.value("duration_us", uint64_t{0});
   memory.state_after_load = saved.value("state_after_load", "up");
   return memory;

@@ -11,6 +11,10 @@
 //                       the stalls of a running guest; a guest that is stopped does not feel time
 //                       pass, so "pausemeter beat" also prints a dot every 5 ms for somebody
 //                       outside to time.
+//   stamper [PAGES]     stamper.cc: RAM and two disks of one instant
+//   gapmeter [disk]     gap_meter.cc: stops and stalls, to be watched from outside
+//   fillmemory MIB      touches that much memory and keeps it; /run/filled appears when it is done
+//   hozon-agent         agent.cc: a small guest agent
 //   powerkeyd           powers the guest off when the ACPI power button is pressed
 #include <fcntl.h>
 #include <linux/input.h>
@@ -25,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-namespace {
+#include "guest_tools.h"
 
 long long now_us() {
   timespec now{};
@@ -33,7 +37,6 @@ long long now_us() {
   return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-// Readers see the old or the new text. `durable`: it is on the disk when this returns.
 bool replace_file(const char* path, const char* text, bool durable) {
   char draft[300];
   snprintf(draft, sizeof(draft), "%s.new", path);
@@ -44,6 +47,8 @@ bool replace_file(const char* path, const char* text, bool durable) {
   close(file);
   return written && rename(draft, path) == 0;
 }
+
+namespace {
 
 int counter(const char* directory, long period_ms) {
   unsigned long long token = 0;
@@ -153,6 +158,11 @@ int main(int argc, char** argv) {
     if (argc > 1 && strcmp(argv[1], "beat") == 0) return beat();
     return pausemeter();
   }
+  if (strcmp(name, "hozon-agent") == 0) return guest_agent();
+  const char* first = argc > 1 ? argv[1] : "";
+  if (strcmp(name, "stamper") == 0) return stamper(*first != 0 ? strtoul(first, nullptr, 10) : 4096);
+  if (strcmp(name, "gapmeter") == 0) return gap_meter(strcmp(first, "disk") == 0);
+  if (strcmp(name, "fillmemory") == 0) return fill_memory(strtoul(first, nullptr, 10));
   const long period_ms = argc > 2 ? atol(argv[2]) : 100;
   return counter(argc > 1 ? argv[1] : "/data", period_ms > 0 ? period_ms : 100);
 }

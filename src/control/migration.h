@@ -1,0 +1,18 @@
+// src/control/migration.h
+// The few QMP calls around QEMU's migration that saving and settling share.
+#pragma once
+
+#include <string>
+
+#include "qemu/qmp.h"
+
+namespace hozon::control {
+
+// Empty when the object has no such text.
+std::string text_member(const nlohmann::json& object, const char* name);
+Status set_capabilities(QmpClient& qmp, bool background);
+// "none", "active", "completed", ...
+Result<std::string> migration_status(QmpClient& qmp);
+bool is_saving(const std::string& status);
+
+}  // namespace hozon::control
