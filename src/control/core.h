@@ -3,8 +3,8 @@
 // work that jobs do. Inside of this room only; control.h is for everybody else.
 //
 // The parts: pools.cc, volumes.cc, machines.cc, machine_create.cc, snapshots.cc (bookkeeping),
-// snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc, snapshot_clone.cc, undo.cc (what takes steps back),
-// views.cc.
+// snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc, snapshot_clone.cc,
+// undo.cc (what takes steps back), views.cc.
 #pragma once
 
 #include <optional>
