@@ -1,7 +1,7 @@
-// hozon-agent: the few commands of QEMU's guest agent that Hozon uses, for a guest too small for the
-// real one. Speaks on /dev/virtio-ports/org.qemu.guest_agent.0; freezes whatever is mounted at /data*.
-// guest-sync, guest-sync-delimited, guest-ping, guest-get-time, guest-set-time (with "time"),
-// guest-fsfreeze-status, guest-fsfreeze-freeze, guest-fsfreeze-thaw.
+// hozon-agent: the few commands of QEMU's guest agent that Hozon uses, for a guest too small for
+// the real one. Speaks on /dev/virtio-ports/org.qemu.guest_agent.0; freezes whatever is mounted at
+// /data*. guest-sync, guest-sync-delimited, guest-ping, guest-get-time, guest-set-time (with
+// "time"), guest-fsfreeze-status, guest-fsfreeze-freeze, guest-fsfreeze-thaw.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>

@@ -2,8 +2,8 @@
 // gapmeter disk   writes and reads a block of /dev/vda (O_DIRECT) in a loop, at 2 MiB
 // Each counts its rounds in a page that begins with a mark, and keeps the longest time between two
 // rounds there, by the guest's clock. A guest that is stopped does not feel time pass, so somebody
-// outside who finds the page by its mark, in the memory of QEMU, and watches the count with the host's
-// clock sees the stops too (bench/memory_pause.py).
+// outside who finds the page by its mark, in the memory of QEMU, and watches the count with the
+// host's clock sees the stops too (bench/memory_pause.py).
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -51,8 +51,8 @@ int gap_meter(bool disk) {
 // Touches `mebibytes` of memory with bytes that do not compress, says so, and keeps them.
 int fill_memory(uint64_t mebibytes) {
   const size_t bytes = mebibytes << 20;
-  auto* words = static_cast<uint64_t*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* words = static_cast<uint64_t*>(
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (words == MAP_FAILED) return 1;
   uint64_t random = 88172645463325252U;
   // A word in each 64 bytes makes every page different, and costs TCG an eighth of the time.

@@ -16,6 +16,8 @@
 //   fillmemory MIB      touches that much memory and keeps it; /run/filled appears when it is done
 //   hozon-agent         agent.cc: a small guest agent
 //   powerkeyd           powers the guest off when the ACPI power button is pressed
+#include "guest_tools.h"
+
 #include <fcntl.h>
 #include <linux/input.h>
 #include <poll.h>
@@ -28,8 +30,6 @@
 #include <sys/reboot.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "guest_tools.h"
 
 long long now_us() {
   timespec now{};
@@ -160,7 +160,8 @@ int main(int argc, char** argv) {
   }
   if (strcmp(name, "hozon-agent") == 0) return guest_agent();
   const char* first = argc > 1 ? argv[1] : "";
-  if (strcmp(name, "stamper") == 0) return stamper(*first != 0 ? strtoul(first, nullptr, 10) : 4096);
+  if (strcmp(name, "stamper") == 0)
+    return stamper(*first != 0 ? strtoul(first, nullptr, 10) : 4096);
   if (strcmp(name, "gapmeter") == 0) return gap_meter(strcmp(first, "disk") == 0);
   if (strcmp(name, "fillmemory") == 0) return fill_memory(strtoul(first, nullptr, 10));
   const long period_ms = argc > 2 ? atol(argv[2]) : 100;

@@ -1,9 +1,9 @@
-// stamper [PAGES]   writes one increasing stamp to its memory, to /dev/vda and to /dev/vdb, in turn and
-// for ever, and before each round looks whether all three still agree with the round before: in a guest
-// that came back from a snapshot with memory the first look is at what the snapshot holds.
-//   RAM     PAGES (4096) pages; every round rewrites an eighth of them, stamp, place and checksum in each
-//   disks   the block at 1 MiB of each, O_DIRECT | O_DSYNC
-//   DMA     256 pages that only the disk's device writes: a round reads /dev/vda's block into the next
+// stamper [PAGES]   writes one increasing stamp to its memory, to /dev/vda and to /dev/vdb, in turn
+// and for ever, and before each round looks whether all three still agree with the round before: in
+// a guest that came back from a snapshot with memory the first look is at what the snapshot holds.
+//   RAM     PAGES (4096) pages; every round rewrites an eighth of them, stamp, place and checksum
+//   in each disks   the block at 1 MiB of each, O_DIRECT | O_DSYNC DMA     256 pages that only the
+//   disk's device writes: a round reads /dev/vda's block into the next
 // /run/stamper says "STAMP ok", or "STAMP VIOLATION what" and then nothing more is written.
 #include <fcntl.h>
 #include <stdint.h>
@@ -71,7 +71,9 @@ void report(uint64_t stamp, const char* verdict) {
 class Stamper {
  public:
   explicit Stamper(uint64_t count)
-      : count_(count / kRounds * kRounds), ram_(pages(count_)), dma_(pages(kDmaPages)),
+      : count_(count / kRounds * kRounds),
+        ram_(pages(count_)),
+        dma_(pages(kDmaPages)),
         buffer_(pages(1)) {
     for (int i = 0; i < 2; ++i)
       disks_[i] = open(i == 0 ? "/dev/vda" : "/dev/vdb", O_RDWR | O_DIRECT | O_DSYNC);
