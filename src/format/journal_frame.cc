@@ -12,7 +12,6 @@
 namespace hozon::format {
 namespace {
 
-constexpr std::array<uint8_t, 4> kFrameMagic = {'H', 'Z', 'F', 'R'};
 constexpr size_t kRecordHeaderBytes = 8;
 constexpr uint32_t kEntriesMax = 4096;  // volumes in one snapshot or return
 

@@ -19,6 +19,8 @@ namespace hozon::format {
 
 inline constexpr uint32_t kFrameBytesMax = 256 * 1024;
 
+inline constexpr std::array<uint8_t, 4> kFrameMagic = {'H', 'Z', 'F', 'R'};
+
 struct FrameHeader {
   std::array<uint8_t, 4> magic;
   Le<uint32_t> crc32c;

@@ -130,7 +130,22 @@ class Scanner {
     return true;
   }
 
+  // Whether some frame of this epoch says that the frame `sequence` was durable.
+  bool is_confirmed(uint64_t sequence) const {
+    for (uint64_t at = 0; at + sizeof(format::FrameHeader) <= ring_.size(); at += kFrameGrain) {
+      format::FrameHeader header;
+      std::memcpy(&header, ring_.data() + at, sizeof(header));
+      const bool is_candidate =
+          header.magic == format::kFrameMagic && header.epoch == epoch_ &&
+          header.sequence > sequence && header.mark >= sequence &&
+          std::memcmp(header.pool_tag.data(), pool_id_.data(), header.pool_tag.size()) == 0;
+      if (is_candidate && format::decode_frame(ring_.subspan(at))) return true;
+    }
+    return false;
+  }
+
  private:
+  static constexpr uint64_t kFrameGrain = 8;  // lengths are multiples of it, so places are too
   std::span<const std::byte> ring_;
   const format::PoolId& pool_id_;
   uint64_t epoch_;
@@ -165,6 +180,12 @@ Task<Result<Journal::Scan>> Journal::scan(Device& device, const format::PoolId& 
     ++scan.next_sequence;
     scan.frames.push_back(std::move(found));
   }
+  // A power cut takes only what was not durable. What was, and is not there, has been damaged.
+  if (scanner.is_confirmed(scan.next_sequence))
+    co_return make_error(Code::kCorruption,
+                         "the pool's journal is damaged: frame {} (near byte {} of the file) was "
+                         "durable and cannot be read",
+                         scan.next_sequence, format::kJournalHeaderBytes + scan.end_offset);
   co_return scan;
 }
 
