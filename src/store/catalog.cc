@@ -365,6 +365,22 @@ Status Catalog::link_up() {
   return {};
 }
 
+std::string Catalog::describe_slots(uint64_t first, uint64_t count) const {
+  std::string text;
+  for (uint64_t slot = first; slot < std::min<uint64_t>(first + count, slots_.size()); ++slot) {
+    const Point* point = point_in_slot(slot);
+    const uint64_t volume_id = point != nullptr ? point->volume_id : slots_[slot].volume_id;
+    if (volume_id == 0) continue;
+    const Volume* volume = volume_by_id(volume_id);
+    text += fmt::format("{}volume {}", text.empty() ? "; it holds the records of " : ", ",
+                        volume != nullptr ? "'" + volume->name + "'" : std::to_string(volume_id));
+    if (point != nullptr)
+      text += point->name.empty() ? fmt::format(" point {}", point->id)
+                                  : fmt::format(" point '{}'", point->name);
+  }
+  return text;
+}
+
 format::CatalogRecord Catalog::record_of(uint64_t slot) const {
   format::CatalogRecord record{};
   const SlotUse use = slots_[slot];

@@ -81,6 +81,9 @@ class Catalog {
   // Takes a reclaimed point out of the history: its children become its parent's.
   void remove_point(Point* point);
   void touch(const Point& point) { dirty_slots_.insert(point.slot); }
+  void touch_slot(uint64_t slot) { dirty_slots_.insert(slot); }
+  // What the records of these slots are about, for a sentence: "; it holds the records of ...".
+  std::string describe_slots(uint64_t first, uint64_t count) const;
 
   // --- loading and saving ---
   // Adds what one record on disk says; link_up() then resolves ids to pointers and checks K1-K3.

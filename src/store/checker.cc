@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "store/checkpointer.h"
+#include "store/damage_finder.h"
 #include "store/opener.h"
 
 namespace hozon::store {
@@ -22,6 +23,15 @@ void Checker::error(std::string sentence) {
     report_.errors.push_back(std::move(sentence));
   else
     ++errors_left_out_;
+}
+
+Task<void> Checker::damaged(const ViewPoint& point, uint8_t level, uint64_t index, uint64_t block,
+                            std::string reason) {
+  const DamagedBlock found{point.id, point.name, level, index, block, std::move(reason)};
+  DamagedPlace place = co_await name_damage(core_, found);
+  error(to_sentence(place));
+  if (core_.damage.note(place, core_.executor.wall_ns())) core_.notify();
+  if (report_.damaged.size() < kErrorsMax) report_.damaged.push_back(std::move(place));
 }
 
 void Checker::capture() {
@@ -52,6 +62,7 @@ Task<Result<CheckReport>> Checker::run() {
   }
   report_.points = points_.size();
   HOZON_CO_CHECK(co_await check_superblocks());
+  HOZON_CO_CHECK(co_await check_journal());
   HOZON_CO_CHECK(co_await check_tree_blocks());
   for (const auto& [id, point] : points_) HOZON_CO_CHECK(co_await check_point(point));
   std::vector<uint64_t> lost;
@@ -79,6 +90,12 @@ Task<Status> Checker::check_superblocks() {
     report_.warnings.push_back(fmt::format(
         "superblock {}; the other slot is good, and the next checkpoint repairs this one",
         problem));
+  co_return Status{};
+}
+
+Task<Status> Checker::check_journal() {
+  const Status header = co_await check_journal_header(core_.journal_device, core_.superblock);
+  if (!header) error(header.error().what);
   co_return Status{};
 }
 
@@ -137,16 +154,13 @@ Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPo
     co_return node;
   }
   const int failure = co_await core_.data.read(block * kBlockSize, writable_bytes_of(*node));
-  Status sound;
+  std::string reason;
   if (failure != 0)
-    sound = errno_error(-failure, "read map node in block {}", block);
-  else
-    sound = verify_node(*node, place.own, core_.space.total());
-  if (!sound) {
-    const uint64_t first = place.index * kBlockSize;
-    const uint64_t bytes = format::slot_blocks(place.level) * 256 * kBlockSize;
-    error(
-        fmt::format("{}: bytes {}..{}: {}", point.name, first, first + bytes, sound.error().what));
+    reason = errno_to_error(-failure, "cannot be read").what;
+  else if (!verify_node(*node, place.own, core_.space.total()))
+    reason = "is damaged (checksum differs)";
+  if (!reason.empty()) {
+    co_await damaged(point, place.level, place.index, block, std::move(reason));
     co_return std::unique_ptr<format::NodeBlock>();
   }
   co_return node;
@@ -208,13 +222,17 @@ Task<Status> Checker::visit_leaf(const ViewPoint& point, uint64_t index,
       AlignedBuffer buffer((end - slot) * kBlockSize);
       const int failure = co_await core_.data.read(block * kBlockSize, buffer.span());
       for (size_t i = slot; i < end; ++i) {
-        const bool good =
-            failure == 0 && crc32c(buffer.span().subspan((i - slot) * kBlockSize, kBlockSize)) ==
-                                introduced[i].crc32c;
-        if (!good)
-          error(fmt::format("{}: bytes {}..{} (block {}) are damaged", point.name,
-                            (index + i) * kBlockSize, (index + i + 1) * kBlockSize,
-                            uint64_t{introduced[i].block}));
+        const std::span<std::byte> one = buffer.span().subspan((i - slot) * kBlockSize, kBlockSize);
+        int own_failure = failure;
+        std::string reason;
+        if (failure != 0 && end - slot > 1)
+          own_failure = co_await core_.data.read((block + i - slot) * kBlockSize, one);
+        if (own_failure != 0)
+          reason = errno_to_error(-own_failure, "cannot be read").what;
+        else if (crc32c(one) != introduced[i].crc32c)
+          reason = "is damaged (checksum differs)";
+        if (!reason.empty())
+          co_await damaged(point, 0, index + i, introduced[i].block, std::move(reason));
       }
     }
     slot = end;

@@ -48,6 +48,7 @@ class Checker {
   Task<Status> check_point(const ViewPoint& point);
   Task<Status> visit(const ViewPoint& point, Place place);
   Task<Status> visit_leaf(const ViewPoint& point, uint64_t index, std::vector<Pointer> introduced);
+  Task<Status> check_journal();
   Task<Status> check_tree_blocks();
   // The node on disk (or still to be written); empty and an error in the report when damaged.
   Task<Result<std::unique_ptr<format::NodeBlock>>> read_node(const ViewPoint& point, Place place);
@@ -55,6 +56,8 @@ class Checker {
   Task<Pointer> parents_root(const ViewPoint& parent, uint8_t level);
   bool introduce(const std::string& owner, const Pointer& pointer, uint64_t address);
   void error(std::string sentence);
+  Task<void> damaged(const ViewPoint& point, uint8_t level, uint64_t index, uint64_t block,
+                     std::string reason);
   bool must_stop() const { return core_.closing || !core_.health || core_.parked_writes > 0; }
 
   PoolCore& core_;

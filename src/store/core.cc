@@ -6,6 +6,7 @@
 #include "store/checkpointer.h"
 #include "store/flusher.h"
 #include "store/reclaimer.h"
+#include "store/scrubber.h"
 
 namespace hozon::store {
 namespace {
@@ -32,6 +33,7 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
       flusher(std::make_unique<Flusher>(*this)),
       checkpointer(std::make_unique<Checkpointer>(*this)),
       reclaimer(std::make_unique<Reclaimer>(*this)),
+      scrubber(std::make_unique<Scrubber>(*this)),
       background(executor_in),
       space_freed(executor_in),
       journal_freed(executor_in),
@@ -99,6 +101,7 @@ PoolStats PoolCore::stats() const {
   out.parked = parked_writes > 0;
   out.read_only = !health || options.read_only;
   if (!health) out.failure = health.error().what;
+  out.damaged = damage.count();
   return out;
 }
 
@@ -111,6 +114,7 @@ void PoolCore::release_space() {
   space.release(freed);
   if (freed.empty()) return;
   for (const Run run : freed) {
+    damage.forget(run);
     for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
     if (run.count >= kPunchBlocksMin && !closing && !replaying && !options.read_only) {
       space.begin_punch(run);

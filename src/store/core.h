@@ -14,6 +14,7 @@
 #include <string>
 
 #include "store/catalog.h"
+#include "store/damage_log.h"
 #include "store/head_map.h"
 #include "store/journal.h"
 #include "store/meta_tree.h"
@@ -27,6 +28,7 @@ namespace hozon::store {
 class Flusher;
 class Checkpointer;
 class Reclaimer;
+class Scrubber;
 
 // Holds back the reuse of every block that was reachable when it was made.
 class ReaderGuard {
@@ -64,6 +66,8 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   std::unique_ptr<Flusher> flusher;
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<Reclaimer> reclaimer;
+  std::unique_ptr<Scrubber> scrubber;
+  DamageLog damage;
   Group background;  // loops, punches
 
   // --- state ---

@@ -44,6 +44,8 @@ class MetaTree {
   void set_leaf_checksum(uint64_t leaf_index, uint32_t crc32c);
   // Hands every assigned node (not the leaves) with its block to `write`, and starts afresh.
   void finish(const std::function<void(uint64_t block, const format::NodeBlock&)>& write);
+  uint64_t block_count(uint8_t level) const { return levels_[level].size(); }
+  const Pointer& pointer(uint8_t level, uint64_t index) const { return levels_[level][index]; }
   // Every block of the tree: nodes and leaves.
   void for_each_block(const std::function<void(const Pointer&, uint8_t level)>& visit) const;
 

@@ -30,6 +30,8 @@ class NodeCache {
   NodeRef find(const Edge& edge);
   // Reads it when needed. The edge must not be null.
   Task<Result<NodeRef>> load(Edge edge, uint8_t level);
+  // Reads and verifies the node on the disk, whatever is in memory, and keeps nothing.
+  Task<Result<NodeRef>> read(Pointer pointer, uint8_t level);
   // A node that just got its block and waits to be written.
   void add_unwritten(NodeRef node);
   void written(uint64_t block);  // it may be evicted from now on
@@ -48,7 +50,6 @@ class NodeCache {
     Event done;
     Result<NodeRef> result = NodeRef();
   };
-  Task<Result<NodeRef>> read(Pointer pointer, uint8_t level);
   void insert(NodeRef node);
 
   Executor& executor_;

@@ -67,6 +67,7 @@ Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
   SuperblockSlots slots;
   AlignedBuffer block(kBlockSize);
   bool found = false;
+  uint64_t older_generation = 0;  // of the other slot, when both are usable
   Error last;
   for (uint64_t slot = 0; slot < 2; ++slot) {
     const int error = co_await data.read(slot * kBlockSize, block.span());
@@ -81,18 +82,25 @@ Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
       if (last.code != Code::kUnimplemented) last = decoded.error();
       slots.problems.push_back(fmt::format("slot {}: {}", slot, decoded.error().what));
     } else if (!found || decoded->generation > slots.best.generation) {
+      older_generation = found ? uint64_t{slots.best.generation} : 0;
       slots.best = *decoded;
       slots.best_slot = slot;
       found = true;
     } else {
+      older_generation = decoded->generation;
       slots.both_good = decoded->generation == slots.best.generation;
     }
   }
+  // A crash leaves the slots at most one checkpoint apart; more is a write that was lost.
+  if (older_generation != 0 && older_generation + 1 < slots.best.generation)
+    slots.problems.push_back(fmt::format("slot {} is of checkpoint {} instead of {}",
+                                         1 - slots.best_slot, older_generation,
+                                         uint64_t{slots.best.generation}));
   if (!found) co_return std::unexpected(last);
   if (slots.best.total_blocks * kBlockSize > data.size_bytes())
     co_return make_error(Code::kCorruption,
-                         "the pool's data is cut: its superblock says {} bytes, there are {}",
-                         slots.best.total_blocks * kBlockSize, data.size_bytes());
+                         "the pool's data is cut to {} bytes: its superblock says {}",
+                         data.size_bytes(), slots.best.total_blocks * kBlockSize);
   co_return slots;
 }
 
@@ -106,8 +114,6 @@ Task<Status> unify_superblocks(PoolCore& core) {
   if (error != 0) co_return errno_error(-error, "write the pool's superblock");
   co_return Status{};
 }
-
-namespace {
 
 Task<Status> check_journal_header(Device& journal, const format::Superblock& superblock) {
   AlignedBuffer block(kBlockSize);
@@ -123,6 +129,8 @@ Task<Status> check_journal_header(Device& journal, const format::Superblock& sup
                          "that were made together into one directory");
   co_return Status{};
 }
+
+namespace {
 
 Task<Status> read_leaf(Device& data, Pointer pointer, std::string what, std::span<std::byte> into) {
   const uint64_t block = pointer.block;

@@ -25,6 +25,9 @@ struct SuperblockSlots {
 // kCorruption, kUnimplemented: neither slot is usable, and why.
 Task<Result<SuperblockSlots>> read_superblocks(Device& data);
 
+// kCorruption: the journal's header is damaged, or of another pool.
+Task<Status> check_journal_header(Device& journal, const format::Superblock& superblock);
+
 // Makes both slots hold the best one. Comes before a writable opening builds upon it: that reuses
 // what an older superblock needs, and must never be left with that one alone.
 Task<Status> unify_superblocks(PoolCore& core);

@@ -9,10 +9,12 @@
 #include "store/checker.h"
 #include "store/checkpointer.h"
 #include "store/core.h"
+#include "store/damage_finder.h"
 #include "store/data_path.h"
 #include "store/flusher.h"
 #include "store/opener.h"
 #include "store/reclaimer.h"
+#include "store/scrubber.h"
 
 namespace hozon::store {
 namespace {
@@ -391,23 +393,31 @@ Result<uint64_t> Pool::size_bytes(Target target) const {
 
 Task<Status> Pool::read(Target target, uint64_t offset, std::span<std::byte> into) {
   DataPath path(*core_);
-  co_return co_await path.read(target, offset, into);
+  Status status = co_await path.read(target, offset, into);
+  if (!status) co_await note_damage(*core_, target, offset, into.size(), status.error());
+  co_return status;
 }
 
 Task<Status> Pool::write(Target target, uint64_t offset, std::span<const std::byte> from,
                          bool fua) {
   DataPath path(*core_);
-  co_return co_await path.write(target, offset, from, fua);
+  Status status = co_await path.write(target, offset, from, fua);
+  if (!status) co_await note_damage(*core_, target, offset, from.size(), status.error());
+  co_return status;
 }
 
 Task<Status> Pool::write_zeroes(Target target, uint64_t offset, uint64_t length, bool fua) {
   DataPath path(*core_);
-  co_return co_await path.unmap(target, offset, length, fua);
+  Status status = co_await path.unmap(target, offset, length, fua);
+  if (!status) co_await note_damage(*core_, target, offset, length, status.error());
+  co_return status;
 }
 
 Task<Status> Pool::discard(Target target, uint64_t offset, uint64_t length, bool fua) {
   DataPath path(*core_);
-  co_return co_await path.unmap(target, offset, length, fua);
+  Status status = co_await path.unmap(target, offset, length, fua);
+  if (!status) co_await note_damage(*core_, target, offset, length, status.error());
+  co_return status;
 }
 
 Task<Status> Pool::flush() {
@@ -418,7 +428,9 @@ Task<Status> Pool::flush() {
 Task<Result<std::vector<Extent>>> Pool::block_status(Target target, uint64_t offset,
                                                      uint64_t length, uint32_t extents_max) {
   DataPath path(*core_);
-  co_return co_await path.status(target, std::nullopt, offset, length, extents_max);
+  auto extents = co_await path.status(target, std::nullopt, offset, length, extents_max);
+  if (!extents) co_await note_damage(*core_, target, offset, length, extents.error());
+  co_return extents;
 }
 
 Task<Result<std::vector<Extent>>> Pool::changed_status(Target target, Target base, uint64_t offset,
@@ -455,6 +467,14 @@ Task<Result<CheckReport>> Pool::check(bool verify_data) {
   Checker checker(*core_, verify_data);
   co_return co_await checker.run();
 }
+
+Result<uint64_t> Pool::start_scrub(ScrubOptions options) { return core_->scrubber->start(options); }
+
+const ScrubReport& Pool::scrub_report() const { return core_->scrubber->report(); }
+
+void Pool::cancel_scrub() { core_->scrubber->cancel(); }
+
+const std::vector<DamagedPlace>& Pool::damaged_places() const { return core_->damage.places(); }
 
 void Pool::on_event(std::function<void(const PoolStats&)> listener) {
   core_->listener = std::move(listener);

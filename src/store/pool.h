@@ -59,7 +59,12 @@ struct CheckReport {
   uint64_t points = 0;
   uint64_t map_blocks = 0;
   uint64_t data_blocks = 0;
-  uint64_t lost_blocks = 0;  // marked as used, reachable from nowhere
+  uint64_t lost_blocks = 0;           // marked as used, reachable from nowhere
+  std::vector<DamagedPlace> damaged;  // those of the errors that are about damage of one block
+};
+
+struct ScrubOptions {
+  uint64_t bytes_per_second = 0;  // 0: as fast as the disk allows
 };
 
 // Identifies a volume, or one of its points, for I/O. Stays valid across snapshots and returns;
@@ -135,7 +140,16 @@ class Pool {
   // Verifies reachability against the bitmap, every checksum (data too when `verify_data`) and
   // connected sharing of the state at the instant of the call, while I/O goes on.
   Task<Result<CheckReport>> check(bool verify_data);
-  // Called (on the pool's thread) when guest writes begin or end to wait for space, and on failure.
+  // Reads and verifies everything in the background, at a bounded rate, while the pool is used. One
+  // at a time (kBusy). Returns its number, by which its report is known.
+  Result<uint64_t> start_scrub(ScrubOptions options);
+  // Of the scrub that runs, or ran last since the pool was opened.
+  const ScrubReport& scrub_report() const;
+  void cancel_scrub();
+  // What reads, checks and scrubs found damaged and is still in use (docs/durability.md, P5).
+  const std::vector<DamagedPlace>& damaged_places() const;
+  // Called (on the pool's thread) when guest writes begin or end to wait for space, on failure,
+  // and when damage was found.
   void on_event(std::function<void(const PoolStats&)> listener);
 
  private:

@@ -73,6 +73,8 @@ class Space {
   const Bitmap& live_bits() const { return live_; }
   // Groups of the bitmap that changed since the last call.
   std::vector<uint64_t> take_dirty_groups();
+  // The group's block of the bitmap is written anew by the next checkpoint.
+  void touch_group(uint64_t group) { dirty_groups_.insert(group); }
   const std::set<uint64_t>& dirty_groups() const { return dirty_groups_; }
   // Loading: sets the bits of one group, live and taken.
   bool import_group(uint64_t group, std::span<const std::byte> bytes);

@@ -57,6 +57,51 @@ struct PoolStats {
   bool parked = false;      // guest writes wait for space
   bool read_only = false;   // after a failed sync or journal write
   std::string failure;      // why it is read-only
+  uint64_t damaged = 0;     // places known to be damaged (Pool::damaged_places)
+};
+
+// A point that holds a damaged place. `point` is empty for the volume's head.
+struct TouchedPoint {
+  std::string volume;
+  std::string point;
+  bool operator==(const TouchedPoint&) const = default;
+};
+
+// A place that could not be read, or whose bytes are not those that were written. Nothing of it is
+// ever delivered.
+struct DamagedPlace {
+  static constexpr size_t kTouchedMax = 32;
+  std::string object;         // a sentence's name for where it was found: "volume 'web'"
+  std::string volume;         // empty: the pool's own metadata
+  uint64_t offset_bytes = 0;  // in the volume
+  uint64_t length_bytes = 0;
+  uint64_t block = 0;                 // of the pool, in its file `data`
+  std::string what;                   // what is there and what is wrong with it
+  std::vector<TouchedPoint> touched;  // who holds it
+  uint64_t touched_left_out = 0;      // how many more than kTouchedMax
+  uint64_t first_ns = 0;              // wall clock
+  uint64_t last_ns = 0;
+  uint64_t times = 0;  // it was found
+};
+// One sentence that says all of it but the times.
+std::string to_sentence(const DamagedPlace& place);
+
+struct ScrubReport {
+  static constexpr size_t kDamagedMax = 256;
+  enum class State : uint8_t { kNone, kRunning, kDone, kCancelled, kFailed };
+  uint64_t id = 0;  // of this scrub, counted since the pool was opened
+  State state = State::kNone;
+  std::string failure;  // why it ended early
+  uint64_t started_ns = 0;
+  uint64_t ended_ns = 0;
+  uint64_t total_bytes = 0;  // estimate: what was in use when it began
+  uint64_t done_bytes = 0;
+  uint64_t points = 0;
+  uint64_t metadata_blocks = 0;  // superblocks, journal header, catalog, bitmap
+  uint64_t map_blocks = 0;
+  uint64_t data_blocks = 0;
+  std::vector<DamagedPlace> damaged;
+  uint64_t damaged_left_out = 0;
 };
 
 // A stretch of a volume with one answer.
