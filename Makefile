@@ -10,7 +10,7 @@ PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-check
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
-.PHONY: help deps build demo test soak sim bench bench-quick asan tsan fuzz lint format install clean
+.PHONY: help deps build demo test soak sim rot bench bench-quick asan tsan fuzz lint format install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -42,6 +42,11 @@ sim: deps ## the simulator alone: SEEDS=n SEED=first
 	@$(call CONFIGURE,check)
 	@cmake --build --preset check -j $(JOBS) --target sim
 	@build/check/bin/sim --seeds $(or $(SEEDS),500) --seed $(or $(SEED),1)
+
+rot: deps ## one bit of every byte of every metadata block (minutes)
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target rot_bits_test
+	@build/check/bin/rot_bits_test
 
 bench: build ## measure beside a raw file and qcow2: table, JSON, plot (about 20 minutes)
 	@tools/bootstrap bench

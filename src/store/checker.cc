@@ -60,6 +60,15 @@ Task<Result<CheckReport>> Checker::run() {
   } else {
     HOZON_CO_CHECK(co_await core_.checkpointer->run([this] { capture(); }));
   }
+  co_return co_await check_captured();
+}
+
+Task<Result<CheckReport>> Checker::examine() {
+  capture();
+  co_return co_await check_captured();
+}
+
+Task<Result<CheckReport>> Checker::check_captured() {
   report_.points = points_.size();
   HOZON_CO_CHECK(co_await check_superblocks());
   HOZON_CO_CHECK(co_await check_journal());
@@ -72,8 +81,10 @@ Task<Result<CheckReport>> Checker::run() {
     ++report_.lost_blocks;
   }
   if (report_.lost_blocks > 0)
-    error(fmt::format("{} blocks are marked as used but belong to nothing (first: {})",
-                      report_.lost_blocks, fmt::join(lost, ", ")));
+    error(fmt::format("{} blocks are marked as used but {} (first: {})", report_.lost_blocks,
+                      has_damaged_nodes() ? "hang below what is damaged, or belong to nothing"
+                                          : "belong to nothing",
+                      fmt::join(lost, ", ")));
   if (errors_left_out_ > 0)
     report_.errors.push_back(fmt::format("and {} more errors", errors_left_out_));
   co_return report_;
@@ -160,6 +171,7 @@ Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPo
   else if (!verify_node(*node, place.own, core_.space.total()))
     reason = "is damaged (checksum differs)";
   if (!reason.empty()) {
+    ++damaged_nodes_;
     co_await damaged(point, place.level, place.index, block, std::move(reason));
     co_return std::unique_ptr<format::NodeBlock>();
   }

@@ -26,7 +26,13 @@ class Checker {
  public:
   Checker(PoolCore& core, bool verify_data);
   ~Checker();
+  // The state at a checkpoint that is made for it.
   Task<Result<CheckReport>> run();
+  // The state as it was loaded, before anything is replayed or changed.
+  Task<Result<CheckReport>> examine();
+  // What was reached, and whether something may hang below nodes that could not be read.
+  const Bitmap& seen() const { return *seen_; }
+  bool has_damaged_nodes() const { return damaged_nodes_ > 0; }
 
  private:
   struct ViewPoint {
@@ -44,6 +50,7 @@ class Checker {
     uint64_t index = 0;
   };
   void capture();
+  Task<Result<CheckReport>> check_captured();
   Task<Status> check_superblocks();
   Task<Status> check_point(const ViewPoint& point);
   Task<Status> visit(const ViewPoint& point, Place place);
@@ -64,6 +71,7 @@ class Checker {
   bool verify_data_;
   CheckReport report_;
   uint64_t errors_left_out_ = 0;
+  uint64_t damaged_nodes_ = 0;
   std::map<uint64_t, ViewPoint> points_;
   std::vector<std::pair<Pointer, std::string>> metadata_;
   std::unique_ptr<Bitmap> live_;

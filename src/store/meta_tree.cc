@@ -67,7 +67,8 @@ void MetaTree::for_each_block(
 }
 
 Task<Result<MetaTree>> MetaTree::load(Device& data, Pointer root, uint64_t leaf_count,
-                                      uint64_t total_blocks, std::string what) {
+                                      uint64_t total_blocks, std::string what,
+                                      TreeProblems* problems) {
   MetaTree tree;
   tree.resize(leaf_count);
   if (tree.height() > 0) tree.levels_.back()[0] = root;
@@ -78,9 +79,20 @@ Task<Result<MetaTree>> MetaTree::load(Device& data, Pointer root, uint64_t leaf_
       if (pointer.is_null()) continue;
       const uint64_t block = pointer.block;
       const int error = co_await data.read(block * format::kBlockSize, writable_bytes_of(*node));
-      if (error != 0) co_return errno_error(-error, "read the pool's {} (block {})", what, block);
-      const Status sound = verify_node(*node, pointer, total_blocks);
-      if (!sound) co_return add_context(sound.error(), "the pool's " + what);
+      Status sound;
+      if (error != 0)
+        sound = errno_error(-error, "read the pool's {} (block {})", what, block);
+      else if (const Status verified = verify_node(*node, pointer, total_blocks); !verified)
+        sound = add_context(verified.error(), "the pool's " + what);
+      if (!sound && problems == nullptr) co_return std::unexpected(sound.error());
+      if (!sound) {
+        problems->sentences.push_back(sound.error().what);
+        const uint64_t reach = uint64_t{1} << (8 * level);
+        for (uint64_t leaf = index * reach; leaf < std::min((index + 1) * reach, leaf_count);
+             ++leaf)
+          problems->leaves.insert(leaf);
+        continue;
+      }
       auto& below = tree.levels_[level - 1];
       const uint64_t first = index * kFan;
       const uint64_t count = std::min<uint64_t>(kFan, below.size() - first);

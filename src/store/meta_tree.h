@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -23,11 +24,19 @@ namespace hozon::store {
 
 using format::Pointer;
 
+// What of a tree could not be read.
+struct TreeProblems {
+  std::vector<std::string> sentences;
+  std::set<uint64_t> leaves;
+};
+
 class MetaTree {
  public:
   // Reads all nodes of a tree with `leaf_count` leaves. kCorruption, kIo.
+  // With `problems`, damage is noted there, and the leaves below it are null.
   static Task<Result<MetaTree>> load(Device& data, Pointer root, uint64_t leaf_count,
-                                     uint64_t total_blocks, std::string what);
+                                     uint64_t total_blocks, std::string what,
+                                     TreeProblems* problems = nullptr);
   MetaTree() { levels_.resize(1); }
 
   uint64_t leaf_count() const { return levels_[0].size(); }

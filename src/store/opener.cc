@@ -142,16 +142,22 @@ Task<Status> read_leaf(Device& data, Pointer pointer, std::string what, std::spa
   co_return Status{};
 }
 
-Task<Status> load_bitmap(PoolCore& core) {
+Task<Status> load_bitmap(PoolCore& core, TreeProblems* problems) {
   const format::Superblock& sb = core.superblock;
   HOZON_CO_TRY(core.bitmap_tree,
                co_await MetaTree::load(core.data, sb.bitmap_root, sb.bitmap_blocks, sb.total_blocks,
-                                       "bitmap"));
+                                       "bitmap", problems));
   AlignedBuffer block(kBlockSize);
   for (uint64_t group = 0; group < core.bitmap_tree.leaf_count(); ++group) {
     const Pointer pointer = core.bitmap_tree.leaf(group);
     if (pointer.is_null()) continue;
-    HOZON_CO_CHECK(co_await read_leaf(core.data, pointer, "bitmap", block.span()));
+    const Status read = co_await read_leaf(core.data, pointer, "bitmap", block.span());
+    if (!read && problems != nullptr) {
+      problems->sentences.push_back(read.error().what);
+      problems->leaves.insert(group);
+      continue;
+    }
+    if (!read) co_return read;
     if (!core.space.import_group(group, block.span()))
       co_return make_error(Code::kCorruption, "the pool's bitmap marks blocks past its end");
   }
@@ -321,16 +327,32 @@ Task<Status> replay(PoolCore& core) {
 }  // namespace
 
 Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& data, Device& journal,
-                                                  OpenOptions options) {
+                                                  OpenOptions options,
+                                                  const RepairOpening* repair) {
   HOZON_CO_TRY(const SuperblockSlots slots, co_await read_superblocks(data));
   for (const std::string& problem : slots.problems)
     log_warning("pool superblock {}; the other slot is used", problem);
   HOZON_CO_CHECK(co_await check_journal_header(journal, slots.best));
   auto core = std::make_unique<PoolCore>(executor, data, journal, options, slots.best);
-  HOZON_CO_CHECK(co_await load_bitmap(*core));
+  HOZON_CO_CHECK(co_await load_bitmap(*core, repair != nullptr ? repair->bitmap : nullptr));
   HOZON_CO_CHECK(co_await load_catalog(*core));
+  if (repair != nullptr) HOZON_CO_CHECK(co_await repair->before_replay(*core));
   HOZON_CO_CHECK(co_await replay(*core));
   co_return core;
+}
+
+Task<Status> begin_writing(PoolCore& core) {
+  // After the death of an earlier opener, what was read may be in the kernel only. It must be
+  // stable before anything is built upon it: else a power cut could keep the new blocks and lose
+  // the superblock or the frames that made their places free.
+  const int data_error = co_await core.data.sync();
+  const int journal_error = co_await core.journal_device.sync();
+  if (data_error != 0 || journal_error != 0)
+    co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
+  HOZON_CO_CHECK(co_await unify_superblocks(core));
+  // Takes the replayed state to the disk and opens a new epoch: what an older opener's journal
+  // says after this point can never count again.
+  co_return co_await core.checkpointer->run();
 }
 
 }  // namespace hozon::store

@@ -32,8 +32,19 @@ Task<Status> check_journal_header(Device& journal, const format::Superblock& sup
 // what an older superblock needs, and must never be left with that one alone.
 Task<Status> unify_superblocks(PoolCore& core);
 
+// An opening that may correct the bitmap.
+struct RepairOpening {
+  TreeProblems* bitmap;  // what of it could not be read is noted here, instead of refused
+  std::function<Task<Status>(PoolCore&)> before_replay;
+};
+
 // The core of the pool, replayed; not yet checkpointed, no background work.
 Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& data, Device& journal,
-                                                  OpenOptions options);
+                                                  OpenOptions options,
+                                                  const RepairOpening* repair = nullptr);
+
+// Makes an opened core ready for changes: what was read becomes stable, both superblocks equal, and
+// the replayed state a checkpoint of a new epoch.
+Task<Status> begin_writing(PoolCore& core);
 
 }  // namespace hozon::store

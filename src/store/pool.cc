@@ -14,6 +14,7 @@
 #include "store/flusher.h"
 #include "store/opener.h"
 #include "store/reclaimer.h"
+#include "store/repairer.h"
 #include "store/scrubber.h"
 
 namespace hozon::store {
@@ -117,22 +118,16 @@ Task<Status> Pool::create(Device& data, Device& journal, CreateOptions options) 
   return format_pool(data, journal, options);
 }
 
+Task<Result<RepairReport>> Pool::repair(Executor& executor, Device& data, Device& journal) {
+  co_return co_await repair_pool(executor, data, journal);
+}
+
 Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data, Device& journal,
                                                OpenOptions options) {
   HOZON_CO_TRY(std::unique_ptr<PoolCore> core,
                co_await open_core(executor, data, journal, options));
   if (!options.read_only) {
-    // After the death of an earlier opener, what was read may be in the kernel only. It must be
-    // stable before anything is built upon it: else a power cut could keep the new blocks and lose
-    // the superblock or the frames that made their places free.
-    const int data_error = co_await data.sync();
-    const int journal_error = co_await journal.sync();
-    if (data_error != 0 || journal_error != 0)
-      co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
-    HOZON_CO_CHECK(co_await unify_superblocks(*core));
-    // Takes the replayed state to the disk and opens a new epoch: what an older opener's journal
-    // says after this point can never count again.
-    HOZON_CO_CHECK(co_await core->checkpointer->run());
+    HOZON_CO_CHECK(co_await begin_writing(*core));
     if (options.background) {
       core->background.start(core->checkpointer->loop());
       core->background.start(core->reclaimer->loop());

@@ -63,6 +63,11 @@ struct CheckReport {
   std::vector<DamagedPlace> damaged;  // those of the errors that are about damage of one block
 };
 
+struct RepairReport {
+  std::vector<std::string> changes;  // what was changed, one sentence each; empty: nothing
+  CheckReport remaining;             // what is found now
+};
+
 struct ScrubOptions {
   uint64_t bytes_per_second = 0;  // 0: as fast as the disk allows
 };
@@ -78,6 +83,8 @@ class Pool {
  public:
   // Formats `data` and `journal`, whose content is lost. Both are synced when this returns.
   static Task<Status> create(Device& data, Device& journal, CreateOptions options);
+  // For a pool that nobody has open: repairs what can be repaired without guessing (repairer.h).
+  static Task<Result<RepairReport>> repair(Executor& executor, Device& data, Device& journal);
   // Opens and replays. Executor and devices outlive the pool.
   static Task<Result<std::unique_ptr<Pool>>> open(Executor& executor, Device& data, Device& journal,
                                                   OpenOptions options);

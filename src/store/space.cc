@@ -128,6 +128,18 @@ void Space::replay_retire(Run run, bool under_mark) {
   touch(run);
 }
 
+void Space::repair_live(uint64_t block) {
+  taken_.set(block);
+  live_.set(block);
+  touch({block, 1});
+}
+
+void Space::repair_free(uint64_t block) {
+  taken_.clear_run({block, 1});
+  live_.clear_run({block, 1});
+  touch({block, 1});
+}
+
 void Space::end_replay(uint64_t generation) {
   // Recovery itself may be cut short and must then find what it needs again: the nodes of the old
   // checkpoint, and the data of every record that it verifies. These stay out of reach until a

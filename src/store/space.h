@@ -68,6 +68,10 @@ class Space {
   // After replay: the rest of what is taken but not live is pending until `generation` is durable.
   void end_replay(uint64_t generation);
 
+  // Repair, before replay: corrects what the bitmap says of one block.
+  void repair_live(uint64_t block);
+  void repair_free(uint64_t block);
+
   // Live bits, for checkpoints and checks.
   Bitmap& live_bits() { return live_; }
   const Bitmap& live_bits() const { return live_; }
