@@ -18,8 +18,7 @@ def run(bench, systems):
     """`systems` ends with Hozon alone; the others are closed as the depth passes theirs."""
     for system in systems:
         bench.log(f"depth 0: filling {system.name}")
-        if system.name != "physical":
-            system.fill()
+        system.fill()
     at = 0
     for depth in bench.plan.depths:
         if depth > bench.qcow2_depth:
@@ -27,7 +26,7 @@ def run(bench, systems):
         pile_up(bench, systems, at, depth)
         at = depth
         measure(bench, systems, depth)
-    retire(systems, "qcow2")
+        retire(systems, "physical")
 
 
 def retire(systems, prefix):

@@ -18,6 +18,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/support"))
 import depth  # noqa: E402
+import engine  # noqa: E402
 import images  # noqa: E402
 import machine  # noqa: E402
 import opening  # noqa: E402
@@ -30,7 +31,7 @@ from report import Report  # noqa: E402
 from systems import (GIB, MIB, Hozon, Physical, Qcow2Internal, Raw, qcow2_external,  # noqa: E402
                      qcow2_external_l2)
 
-SECTIONS = ("depth", "writes", "transfer", "points", "stall", "images")
+SECTIONS = ("depth", "writes", "transfer", "points", "stall", "images", "engine")
 YOUNG = 2 * points.TIMES  # points of a pool that has few
 ROOM_USED = 0.8  # of what is free
 
@@ -49,6 +50,8 @@ class Plan:
     long_seconds: float    # with snapshots beside it
     rounds: int
     stalls: int            # snapshots per round
+    engine_runs: int
+    engine_calls: int      # of each operation, per run; engine_bench gives their median
 
     def rewrite(self, depth):
         return self.rewrite_bytes if depth <= self.qcow2_depth else self.rewrite_deep_bytes
@@ -62,11 +65,11 @@ class Plan:
 
 
 FULL = Plan(size=8 * GIB, span=2 * GIB, depths=(0, 30, 300, 1000, 10000), qcow2_depth=300,
-            rewrite_bytes=32 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16, 64), seconds=1.5,
-            burst=1.0, long_seconds=4.0, rounds=3, stalls=60)
+            rewrite_bytes=32 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16, 64), seconds=1.0,
+            burst=1.0, long_seconds=4.0, rounds=3, stalls=60, engine_runs=1, engine_calls=15)
 QUICK = Plan(size=2 * GIB, span=256 * MIB, depths=(0, 30, 100), qcow2_depth=30,
-             rewrite_bytes=8 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16), seconds=0.3, burst=0.3,
-             long_seconds=2.0, rounds=3, stalls=20)
+             rewrite_bytes=8 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16), seconds=0.25, burst=0.25,
+             long_seconds=1.5, rounds=3, stalls=12, engine_runs=1, engine_calls=3)
 
 
 class Bench:
@@ -109,8 +112,7 @@ class Bench:
 
 def close_all(systems):
     for system in systems:
-        if system.name != "physical":
-            system.close()
+        system.close()
 
 
 def run_depth(bench):
@@ -174,7 +176,7 @@ def run_stall(bench):
 
 
 RUNNERS = {"depth": run_depth, "writes": run_writes, "transfer": run_transfer,
-           "points": run_points, "stall": run_stall, "images": images.run}
+           "points": run_points, "stall": run_stall, "images": images.run, "engine": engine.run}
 
 
 def arguments():
