@@ -1,6 +1,9 @@
 #include "api/handlers.h"
 
+#include <span>
+
 #include "api/problem.h"
+#include "base/crc32c.h"
 
 namespace hozon::api {
 namespace {
@@ -22,14 +25,35 @@ Response ended_response(const control::Job& job) {
   return response;
 }
 
+// Who asks, and what an idempotency key stands for: the same words with the same body.
+Result<control::Caller> caller_of(const Request& request) {
+  control::Caller caller;
+  caller.key = request.header("idempotency-key");
+  caller.owner = request.peer;
+  if (caller.key.size() > kIdempotencyKeyMax)
+    return make_error(Code::kInvalidArgument, "the Idempotency-Key is longer than {} bytes",
+                      kIdempotencyKeyMax);
+  caller.request = fmt::format("{} {}", request.method, request.target.substr(0, 1000));
+  if (!request.body.empty())
+    caller.request += fmt::format(" {:08x}/{}", crc32c(std::as_bytes(std::span(request.body))),
+                                  request.body.size());
+  return caller;
+}
+
+// A call that came at the same time with the same key may have made the job meanwhile.
+Result<control::JobId> start_once(control::Control& control, const Request& request,
+                                  const control::Caller& caller, const JobStarter& start) {
+  Result<control::JobId> id = start(request, caller);
+  if (id || caller.key.empty()) return id;
+  const auto found = HOZON_TRY(control.find_job(caller));
+  return found ? Result<control::JobId>(*found) : id;
+}
+
 Result<Response> answer_job(control::Control& control, const Request& request,
                             const JobStarter& start) {
   const bool wait = HOZON_TRY(query_flag(request, "wait"));
-  const std::string key(request.header("idempotency-key"));
-  if (key.size() > kIdempotencyKeyMax)
-    return make_error(Code::kInvalidArgument, "the Idempotency-Key is longer than {} bytes",
-                      kIdempotencyKeyMax);
-  const control::JobId id = HOZON_TRY(start(request, key));
+  const control::Caller caller = HOZON_TRY(caller_of(request));
+  const control::JobId id = HOZON_TRY(start_once(control, request, caller, start));
   Response response = json_response(202, control::to_json(HOZON_TRY(control.job(id))));
   response.headers.emplace_back("Location", fmt::format("/v1/jobs/{}", id.value));
   if (wait) {

@@ -32,10 +32,10 @@ Result<bool> query_flag(const Request& request, std::string_view word);
 // Refuses a relative path: the daemon's working directory is nobody's business. Empty stays empty.
 Result<std::string> absolute_path(std::string path, std::string_view field);
 
-// Registers a route whose handler starts a job. It gets the request and the idempotency key; the
+// Registers a route whose handler starts a job. It gets the request and who calls; the
 // answer is 202 or, with ?wait=true, comes when the job has ended.
 using JobStarter =
-    std::function<Result<control::JobId>(const Request& request, const std::string& key)>;
+    std::function<Result<control::JobId>(const Request& request, const control::Caller& caller)>;
 void add_job_route(Router& router, control::Control& control, std::string method,
                    std::string pattern, std::vector<std::string> query, Body body,
                    JobStarter start);

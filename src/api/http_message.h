@@ -25,6 +25,7 @@ struct Request {
   std::string body;
   bool has_length = false;  // Content-Length or chunked was given
   bool keep_alive = true;   // what the client wants
+  std::string peer;         // the user at the other end: "root", "uid 1000"; empty: not known
 
   TextMap parts;  // {machine} of the route's pattern -> text
   TextMap query;

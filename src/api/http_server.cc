@@ -3,6 +3,7 @@
 // brings their answer back to the server's thread.
 #include "api/http_server.h"
 
+#include <pwd.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -40,6 +41,7 @@ class Stream {
   virtual awaitable<error_code> write_all(const std::string& bytes) = 0;
   virtual void half_close() = 0;
   virtual void cancel() = 0;
+  virtual std::string peer() = 0;  // Request::peer
 };
 
 class UnixStream : public Stream {
@@ -61,6 +63,16 @@ class UnixStream : public Stream {
   void cancel() override {
     error_code ignored;
     socket_.cancel(ignored);
+  }
+  std::string peer() override {
+    ucred who{};
+    socklen_t size = sizeof(who);
+    if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return "";
+    std::array<char, 4096> room;
+    passwd entry{};
+    passwd* found = nullptr;
+    ::getpwuid_r(who.uid, &entry, room.data(), room.size(), &found);
+    return found != nullptr ? found->pw_name : fmt::format("uid {}", who.uid);
   }
 
  private:
@@ -217,6 +229,7 @@ class HttpServer::Impl {
       first = false;
       connection->answering = true;
       auto request = std::make_unique<Request>(connection->parser.take());
+      request->peer = connection->stream->peer();
       Response response = co_await answer(connection, request.get());
       const bool keep = request->keep_alive && !stopping_;
       const std::string bytes = serialize(response, keep);

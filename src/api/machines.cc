@@ -7,9 +7,9 @@
 namespace hozon::api {
 namespace {
 
+using control::Caller;
 using control::Control;
 using control::JobId;
-using Key = const std::string&;
 
 // The inventory decides what is sensible; this is what fits into the field.
 Result<unsigned> small_number(JsonFields& fields, std::string_view field, unsigned fallback) {
@@ -47,32 +47,33 @@ Result<control::MachineRequest> decode_machine_request(const std::string& body) 
   return request;
 }
 
-Result<JobId> post_machine(Control& control, const Request& request, Key key) {
-  return control.start_machine_create(HOZON_TRY(decode_machine_request(request.body)), key);
+Result<JobId> post_machine(Control& control, const Request& request, const Caller& caller) {
+  return control.start_machine_create(HOZON_TRY(decode_machine_request(request.body)), caller);
 }
 
-Result<JobId> post_start(Control& control, const Request& request, Key key) {
+Result<JobId> post_start(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const bool paused = HOZON_TRY(fields.flag_or("paused", false));
   HOZON_TRY(fields.finish());
-  return control.start_machine_start(request.part("machine"), paused, key);
+  return control.start_machine_start(request.part("machine"), paused, caller);
 }
 
-Result<JobId> post_shutdown(Control& control, const Request& request, Key key) {
+Result<JobId> post_shutdown(Control& control, const Request& request, const Caller& caller) {
   constexpr unsigned kTimeoutMsDefault = 120'000;
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const unsigned timeout_ms = HOZON_TRY(small_number(fields, "timeout_ms", kTimeoutMsDefault));
   HOZON_TRY(fields.finish());
-  return control.start_machine_shutdown(request.part("machine"), static_cast<int>(timeout_ms), key);
+  return control.start_machine_shutdown(request.part("machine"), static_cast<int>(timeout_ms),
+                                        caller);
 }
 
 // For the verbs without parameters: {} or nothing.
-using PlainVerb = Result<JobId> (Control::*)(const std::string&, const std::string&);
+using PlainVerb = Result<JobId> (Control::*)(const std::string&, const Caller&);
 JobStarter plain(Control& control, PlainVerb verb) {
-  return [&control, verb](const Request& request, Key key) -> Result<JobId> {
+  return [&control, verb](const Request& request, const Caller& caller) -> Result<JobId> {
     const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
     HOZON_TRY(fields.finish());
-    return (control.*verb)(request.part("machine"), key);
+    return (control.*verb)(request.part("machine"), caller);
   };
 }
 
@@ -89,9 +90,9 @@ void add_machines(Router& router, Control& control) {
                     HOZON_TRY(control.machine(request.part("machine")));
                 return json_response(200, control::to_json(machine));
               }});
-  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, Key)) {
-    return [&control, handler](const Request& request, Key key) {
-      return handler(control, request, key);
+  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, const Caller&)) {
+    return [&control, handler](const Request& request, const Caller& caller) {
+      return handler(control, request, caller);
     };
   };
   add_job_route(router, control, "POST", "/v1/machines", {}, Body::kRequired, bind(post_machine));

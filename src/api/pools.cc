@@ -30,22 +30,22 @@ void add_pools(Router& router, control::Control& control) {
               }});
   add_job_route(
       router, control, "POST", "/v1/pools", {}, Body::kRequired,
-      [&control](const Request& request, const std::string& key) -> Result<control::JobId> {
-        return control.start_pool_create(HOZON_TRY(decode_pool_request(request.body)), key);
+      [&control](const Request& request, const control::Caller& caller) -> Result<control::JobId> {
+        return control.start_pool_create(HOZON_TRY(decode_pool_request(request.body)), caller);
       });
   add_job_route(
       router, control, "DELETE", "/v1/pools/{pool}", {"force"}, Body::kNone,
-      [&control](const Request& request, const std::string& key) -> Result<control::JobId> {
+      [&control](const Request& request, const control::Caller& caller) -> Result<control::JobId> {
         const bool force = HOZON_TRY(query_flag(request, "force"));
-        return control.start_pool_delete(request.part("pool"), force, key);
+        return control.start_pool_delete(request.part("pool"), force, caller);
       });
   add_job_route(
       router, control, "POST", "/v1/pools/{pool}/check", {}, Body::kOptional,
-      [&control](const Request& request, const std::string& key) -> Result<control::JobId> {
+      [&control](const Request& request, const control::Caller& caller) -> Result<control::JobId> {
         JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
         const bool data = HOZON_TRY(fields.flag_or("data", false));
         HOZON_TRY(fields.finish());
-        return control.start_pool_check(request.part("pool"), data, key);
+        return control.start_pool_check(request.part("pool"), data, caller);
       });
 }
 

@@ -5,11 +5,11 @@
 namespace hozon::api {
 namespace {
 
+using control::Caller;
 using control::Control;
 using control::JobId;
-using Key = const std::string&;
 
-Result<JobId> post_snapshot(Control& control, const Request& request, Key key) {
+Result<JobId> post_snapshot(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   control::SnapshotRequest wanted;
   wanted.name = HOZON_TRY(fields.text_or("name", ""));
@@ -17,51 +17,52 @@ Result<JobId> post_snapshot(Control& control, const Request& request, Key key) {
   wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
   wanted.disks = HOZON_TRY(fields.texts_or_none("disks"));
   HOZON_TRY(fields.finish());
-  return control.start_snapshot_create(request.part("machine"), wanted, key);
+  return control.start_snapshot_create(request.part("machine"), wanted, caller);
 }
 
-Result<JobId> post_return(Control& control, const Request& request, Key key) {
+Result<JobId> post_return(Control& control, const Request& request, const Caller& caller) {
   const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   HOZON_TRY(fields.finish());
-  return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), key);
+  return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), caller);
 }
 
-Result<JobId> post_clone(Control& control, const Request& request, Key key) {
+Result<JobId> post_clone(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string new_name = HOZON_TRY(fields.text("new_name"));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_clone(request.part("machine"), request.part("snapshot"), new_name,
-                                      key);
+                                      caller);
 }
 
-Result<JobId> post_rename(Control& control, const Request& request, Key key) {
+Result<JobId> post_rename(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string new_name = HOZON_TRY(fields.text("new_name"));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_rename(request.part("machine"), request.part("snapshot"), new_name,
-                                       key);
+                                       caller);
 }
 
-Result<JobId> post_describe(Control& control, const Request& request, Key key) {
+Result<JobId> post_describe(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string description = HOZON_TRY(fields.text("description"));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_describe(request.part("machine"), request.part("snapshot"),
-                                         description, key);
+                                         description, caller);
 }
 
-Result<JobId> post_delete_snapshots(Control& control, const Request& request, Key key) {
+Result<JobId> post_delete_snapshots(Control& control, const Request& request,
+                                    const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::vector<std::string> names = HOZON_TRY(fields.texts_or_none("snapshots"));
   HOZON_TRY(fields.finish());
   if (names.empty())
     return make_error(Code::kInvalidArgument,
                       "field 'snapshots' must name at least one snapshot to delete");
-  return control.start_snapshot_delete(request.part("machine"), names, key);
+  return control.start_snapshot_delete(request.part("machine"), names, caller);
 }
 
-Result<JobId> delete_snapshot(Control& control, const Request& request, Key key) {
-  return control.start_snapshot_delete(request.part("machine"), {request.part("snapshot")}, key);
+Result<JobId> delete_snapshot(Control& control, const Request& request, const Caller& caller) {
+  return control.start_snapshot_delete(request.part("machine"), {request.part("snapshot")}, caller);
 }
 
 }  // namespace
@@ -79,9 +80,9 @@ void add_snapshots(Router& router, Control& control) {
                     HOZON_TRY(control.snapshot(request.part("machine"), request.part("snapshot")));
                 return json_response(200, control::to_json(snapshot));
               }});
-  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, Key)) {
-    return [&control, handler](const Request& request, Key key) {
-      return handler(control, request, key);
+  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, const Caller&)) {
+    return [&control, handler](const Request& request, const Caller& caller) {
+      return handler(control, request, caller);
     };
   };
   add_job_route(router, control, "POST", all, {}, Body::kOptional, bind(post_snapshot));

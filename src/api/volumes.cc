@@ -5,9 +5,9 @@
 namespace hozon::api {
 namespace {
 
+using control::Caller;
 using control::Control;
 using control::JobId;
-using Key = const std::string&;
 
 Result<control::VolumeRequest> decode_volume_request(const std::string& body) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(body));
@@ -24,45 +24,45 @@ Result<control::VolumeRequest> decode_volume_request(const std::string& body) {
   return request;
 }
 
-Result<JobId> post_resize(Control& control, const Request& request, Key key) {
+Result<JobId> post_resize(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const uint64_t size_bytes = HOZON_TRY(fields.number("size_bytes"));
   const bool allow_shrink = HOZON_TRY(fields.flag_or("allow_shrink", false));
   HOZON_TRY(fields.finish());
   return control.start_volume_resize(request.part("volume"), size_bytes, allow_shrink,
-                                     request.query_value("pool"), key);
+                                     request.query_value("pool"), caller);
 }
 
-Result<JobId> post_snapshot(Control& control, const Request& request, Key key) {
+Result<JobId> post_snapshot(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string name = HOZON_TRY(fields.text("name"));
   std::vector<std::string> volumes = HOZON_TRY(fields.texts_or_none("with"));
   HOZON_TRY(fields.finish());
   volumes.insert(volumes.begin(), request.part("volume"));
-  return control.start_volume_snapshot(volumes, name, request.query_value("pool"), key);
+  return control.start_volume_snapshot(volumes, name, request.query_value("pool"), caller);
 }
 
-Result<JobId> post_clone(Control& control, const Request& request, Key key) {
+Result<JobId> post_clone(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string point = HOZON_TRY(fields.text_or("point", ""));
   const std::string new_name = HOZON_TRY(fields.text("new_name"));
   HOZON_TRY(fields.finish());
   return control.start_volume_clone(request.part("volume"), point, new_name,
-                                    request.query_value("pool"), key);
+                                    request.query_value("pool"), caller);
 }
 
-Result<JobId> post_return(Control& control, const Request& request, Key key) {
+Result<JobId> post_return(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string point = HOZON_TRY(fields.text("point"));
   HOZON_TRY(fields.finish());
   return control.start_volume_return(request.part("volume"), point, request.query_value("pool"),
-                                     key);
+                                     caller);
 }
 
-Result<JobId> delete_volume(Control& control, const Request& request, Key key) {
+Result<JobId> delete_volume(Control& control, const Request& request, const Caller& caller) {
   const bool with_points = HOZON_TRY(query_flag(request, "with_points"));
   return control.start_volume_delete(request.part("volume"), with_points,
-                                     request.query_value("pool"), key);
+                                     request.query_value("pool"), caller);
 }
 
 void add_readers(Router& router, Control& control) {
@@ -107,15 +107,15 @@ void add_readers(Router& router, Control& control) {
 
 void add_volumes(Router& router, Control& control) {
   add_readers(router, control);
-  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, Key)) {
-    return [&control, handler](const Request& request, Key key) {
-      return handler(control, request, key);
+  const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, const Caller&)) {
+    return [&control, handler](const Request& request, const Caller& caller) {
+      return handler(control, request, caller);
     };
   };
   add_job_route(router, control, "POST", "/v1/volumes", {}, Body::kRequired,
-                [&control](const Request& request, Key key) -> Result<JobId> {
+                [&control](const Request& request, const Caller& caller) -> Result<JobId> {
                   return control.start_volume_create(HOZON_TRY(decode_volume_request(request.body)),
-                                                     key);
+                                                     caller);
                 });
   const std::string one = "/v1/volumes/{volume}";
   add_job_route(router, control, "POST", one + "/resize", {"pool"}, Body::kRequired,
@@ -129,9 +129,9 @@ void add_volumes(Router& router, Control& control) {
   add_job_route(router, control, "DELETE", one, {"pool", "with_points"}, Body::kNone,
                 bind(delete_volume));
   add_job_route(router, control, "DELETE", one + "/points/{point}", {"pool"}, Body::kNone,
-                [&control](const Request& request, Key key) {
+                [&control](const Request& request, const Caller& caller) {
                   return control.start_point_delete(request.part("volume"), request.part("point"),
-                                                    request.query_value("pool"), key);
+                                                    request.query_value("pool"), caller);
                 });
 }
 

@@ -53,5 +53,7 @@ CommandResult snapshot_delete(const Arguments& args, Context& context);
 
 CommandResult job_list(const Arguments& args, Context& context);
 CommandResult job_show(const Arguments& args, Context& context);
+CommandResult job_watch(const Arguments& args, Context& context);
+CommandResult job_cancel(const Arguments& args, Context& context);
 
 }  // namespace hozon::cli

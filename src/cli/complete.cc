@@ -19,7 +19,7 @@ const std::map<std::string, Names, std::less<>> kVerbs = {
       "delete"}},
     {"snapshot",
      {"create", "list", "tree", "show", "return", "clone", "rename", "describe", "delete"}},
-    {"job", {"list", "show"}},
+    {"job", {"list", "show", "watch", "cancel"}},
 };
 
 Names names_of_machines(client::Client& client) {

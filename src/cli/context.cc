@@ -56,6 +56,7 @@ std::string progress_line(const client::Job& job, size_t columns) {
     line = fmt::format("[{}{}] {:3}%  {} of {}  ", std::string(filled, '#'),
                        std::string(kBarWidth - filled, ' '), static_cast<int>(share * 100),
                        format_bytes(done), format_bytes(job.progress_total));
+    if (job.eta_ms) line += fmt::format("{} left  ", duration_text(*job.eta_ms * 1000));
   }
   line += printable(job.step.empty() ? job.kind : job.step);
   while (display_width(line) >= columns && !line.empty()) line.pop_back();

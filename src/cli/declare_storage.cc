@@ -89,6 +89,11 @@ void declare_jobs(CLI::App& root, Arguments& a) {
       .flag("--all", a.all, "More than the latest 20");
   add_verb(noun, a, "show", "Show a job", "hozon job show 7", job_show)
       .number("JOB", a.job, "Number of the job");
+  add_verb(noun, a, "watch", "Follow a job until it has ended", "hozon job watch 7", job_watch)
+      .number("JOB", a.job, "Number of the job");
+  add_verb(noun, a, "cancel", "Ask a job to stop and take back what it began", "hozon job cancel 7",
+           job_cancel)
+      .number("JOB", a.job, "Number of the job");
 }
 
 }  // namespace hozon::cli

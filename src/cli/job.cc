@@ -49,14 +49,49 @@ CommandResult job_show(const Arguments& args, Context& context) {
   details.add("Job", std::to_string(job.id));
   details.add("Kind", job.kind);
   details.add("Object", job.object);
+  details.add("Asked for by", job.owner);
   details.add("State", job.state);
   details.add("Step", job.step);
+  if (job.steps_total != 0)
+    details.add("Steps", fmt::format("{} of {}", job.steps_done, job.steps_total));
   details.add("Progress", progress_text(job));
+  if (job.eta_ms) details.add("Time left", duration_text(*job.eta_ms * 1000));
   details.add("Error", job.error_message);
   details.add("Began", time_text(job.created_ns));
   if (job.ended_ns != 0) details.add("Ended", time_text(job.ended_ns));
   details.add("Took", took_text(job));
   context.printer().object(job.json, std::to_string(job.id), details.render());
+  return ExitCode::kOk;
+}
+
+namespace {
+
+// How the job ended, as the exit code and the words that its own command would have had.
+CommandResult report_end(const client::Job& job, Context& context) {
+  if (job.state == "done") {
+    context.printer().done(job.json, std::to_string(job.id), "Job {} ({} {}) is done.", job.id,
+                           job.kind, job.object);
+    return ExitCode::kOk;
+  }
+  return make_error(job.error_code.empty() ? Code::kCancelled : code_from_name(job.error_code),
+                    "job {} ({} {}) is {}: {}", job.id, job.kind, job.object, job.state,
+                    job.error_message);
+}
+
+}  // namespace
+
+CommandResult job_watch(const Arguments& args, Context& context) {
+  const client::Job job = HOZON_TRY(context.client().job(args.job));
+  return report_end(HOZON_TRY(context.client().follow(job)), context);
+}
+
+CommandResult job_cancel(const Arguments& args, Context& context) {
+  const client::Job asked = HOZON_TRY(context.client().cancel_job(args.job));
+  const client::Job ended = HOZON_TRY(context.client().follow(asked));
+  if (ended.state != "cancelled") return report_end(ended, context);
+  context.printer().done(ended.json, std::to_string(ended.id),
+                         "Job {} ({} {}) is cancelled; what it had begun is taken back.", ended.id,
+                         ended.kind, ended.object);
   return ExitCode::kOk;
 }
 

@@ -317,4 +317,9 @@ Result<std::vector<Job>> Client::jobs() { return list<Job>("/v1/jobs"); }
 
 Result<Job> Client::job(uint64_t id) { return Job(HOZON_TRY(get(fmt::format("/v1/jobs/{}", id)))); }
 
+Result<Job> Client::cancel_job(uint64_t id) {
+  return Job(
+      HOZON_TRY(exchange({.method = "POST", .target = fmt::format("/v1/jobs/{}/cancel", id)})));
+}
+
 }  // namespace hozon::client

@@ -104,6 +104,8 @@ class Client {
 
   Result<std::vector<Job>> jobs();
   Result<Job> job(uint64_t id);
+  // Asks it to stop; it may go on all the same when it is past its point of no return.
+  Result<Job> cancel_job(uint64_t id);
 
   // Starts a job without waiting for its end; follow() does that.
   Result<Job> start(const std::string& method, const std::string& target, const Json& body);

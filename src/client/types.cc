@@ -151,8 +151,12 @@ Job::Job(Json from)
       progress_total(number_of(json, "progress_total")),
       created_ns(number_of(json, "created_ns")),
       ended_ns(number_of(json, "ended_ns")),
+      steps_done(number_of(json, "steps_done")),
+      steps_total(number_of(json, "steps_total")),
+      eta_ms(optional_number_of(json, "eta_ms")),
       kind(text_of(json, "kind")),
       object(text_of(json, "object")),
+      owner(text_of(json, "owner")),
       state(text_of(json, "state")),
       step(text_of(json, "step")) {
   if (const Json* error = find(json, "error")) {

@@ -78,7 +78,9 @@ struct Job {
   explicit Job(Json from);
   Json json;
   uint64_t id = 0, progress_done = 0, progress_total = 0, created_ns = 0, ended_ns = 0;
-  std::string kind, object, state, step;
+  uint64_t steps_done = 0, steps_total = 0;
+  std::optional<uint64_t> eta_ms;
+  std::string kind, object, owner, state, step;
   std::string error_code, error_message;
   bool is_ended() const { return state != "running"; }
 };

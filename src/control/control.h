@@ -16,7 +16,8 @@
 // `volume` a name; with an empty `pool` it is looked for in all pools (kInvalidArgument when two
 // have one of that name).
 // Threading: every member from any thread; all of them block, none for long except wait().
-// `key`: a second start_*() with the same non-empty idempotency key returns the first one's job.
+// `caller`: a second start_*() with the same non-empty idempotency key returns the first one's job
+// as long as that job is kept (JobBoard::kKept of them are); with another request it is refused.
 #pragma once
 
 #include <memory>
@@ -49,6 +50,8 @@ class Control {
   // --- jobs ---
   std::vector<Job> jobs() const;  // newest first, at most kJobsShown
   Result<Job> job(JobId id) const;
+  // The job that the caller's idempotency key stands for already.
+  Result<std::optional<JobId>> find_job(const Caller& caller) const;
   // Returns when the job has ended, or with its present state after `timeout_ms` (negative: never).
   Result<Job> wait(JobId id, int timeout_ms = -1) const;
   // Asks it to stop and roll back; a job past its point of no return goes on. kWrongState: ended.
@@ -58,11 +61,11 @@ class Control {
   // --- pools ---
   Result<std::vector<Pool>> pools() const;
   Result<Pool> pool(const std::string& name) const;
-  Result<JobId> start_pool_create(const PoolRequest& request, const std::string& key = {});
+  Result<JobId> start_pool_create(const PoolRequest& request, const Caller& caller = {});
   // kWrongState while it has volumes, unless `force`. Never while a machine uses it.
-  Result<JobId> start_pool_delete(const std::string& name, bool force, const std::string& key = {});
+  Result<JobId> start_pool_delete(const std::string& name, bool force, const Caller& caller = {});
   // Result: PoolCheck. The job fails (kCorruption) when errors are found; the result is there then.
-  Result<JobId> start_pool_check(const std::string& name, bool data, const std::string& key = {});
+  Result<JobId> start_pool_check(const std::string& name, bool data, const Caller& caller = {});
 
   // --- volumes and their points ---
   Result<std::vector<Volume>> volumes(const std::string& pool = {}) const;
@@ -73,41 +76,41 @@ class Control {
   Result<std::vector<Point>> points(const std::string& volume, bool all = false,
                                     const std::string& pool = {}) const;
   // Result: Volume.
-  Result<JobId> start_volume_create(const VolumeRequest& request, const std::string& key = {});
+  Result<JobId> start_volume_create(const VolumeRequest& request, const Caller& caller = {});
   Result<JobId> start_volume_resize(const std::string& volume, uint64_t size_bytes,
                                     bool allow_shrink, const std::string& pool = {},
-                                    const std::string& key = {});
+                                    const Caller& caller = {});
   // One instant for all volumes (of one pool). Result: {"points": [Point]}.
   Result<JobId> start_volume_snapshot(const std::vector<std::string>& volumes,
                                       const std::string& point, const std::string& pool = {},
-                                      const std::string& key = {});
+                                      const Caller& caller = {});
   // An empty point: the volume as it is now. Result: Volume.
   Result<JobId> start_volume_clone(const std::string& volume, const std::string& point,
                                    const std::string& new_volume, const std::string& pool = {},
-                                   const std::string& key = {});
+                                   const Caller& caller = {});
   // Result: {"volume": Volume, "kept": name of the point that holds the state that was left}.
   Result<JobId> start_volume_return(const std::string& volume, const std::string& point,
-                                    const std::string& pool = {}, const std::string& key = {});
+                                    const std::string& pool = {}, const Caller& caller = {});
   // kWrongState while it has points, unless `with_points`; always while a machine has it.
   Result<JobId> start_volume_delete(const std::string& volume, bool with_points,
-                                    const std::string& pool = {}, const std::string& key = {});
+                                    const std::string& pool = {}, const Caller& caller = {});
   Result<JobId> start_point_delete(const std::string& volume, const std::string& point,
-                                   const std::string& pool = {}, const std::string& key = {});
+                                   const std::string& pool = {}, const Caller& caller = {});
 
   // --- machines. Result of every job but delete: Machine. ---
   std::vector<Machine> machines() const;
   Result<Machine> machine(const std::string& machine) const;
-  Result<JobId> start_machine_create(const MachineRequest& request, const std::string& key = {});
+  Result<JobId> start_machine_create(const MachineRequest& request, const Caller& caller = {});
   Result<JobId> start_machine_start(const std::string& machine, bool paused = false,
-                                    const std::string& key = {});
-  Result<JobId> start_machine_pause(const std::string& machine, const std::string& key = {});
-  Result<JobId> start_machine_resume(const std::string& machine, const std::string& key = {});
+                                    const Caller& caller = {});
+  Result<JobId> start_machine_pause(const std::string& machine, const Caller& caller = {});
+  Result<JobId> start_machine_resume(const std::string& machine, const Caller& caller = {});
   // Presses the power button and waits until the guest is off; kUnavailable after `timeout_ms`.
   Result<JobId> start_machine_shutdown(const std::string& machine, int timeout_ms = 120'000,
-                                       const std::string& key = {});
-  Result<JobId> start_machine_kill(const std::string& machine, const std::string& key = {});
+                                       const Caller& caller = {});
+  Result<JobId> start_machine_kill(const std::string& machine, const Caller& caller = {});
   // With its disks and all its snapshots. kWrongState unless it is down.
-  Result<JobId> start_machine_delete(const std::string& machine, const std::string& key = {});
+  Result<JobId> start_machine_delete(const std::string& machine, const Caller& caller = {});
 
   // --- snapshots ---
   // Oldest first. `with_sizes` fills exclusive_bytes (costs a walk per point).
@@ -116,26 +119,25 @@ class Control {
   Result<Snapshot> snapshot(const std::string& machine, const std::string& snapshot) const;
   // Result: Snapshot.
   Result<JobId> start_snapshot_create(const std::string& machine, const SnapshotRequest& request,
-                                      const std::string& key = {});
+                                      const Caller& caller = {});
   // Result: {"machine": Machine, "snapshot": Snapshot, "kept": name of the snapshot that holds the
   // state that was left, "restarted": bool, "steps": [sentence]}. When the machine could not be
   // started again the job has failed and has this result; the disks are those of the snapshot.
   // `disks_only` leaves a saved memory aside: the machine boots, as after a power cut.
   Result<JobId> start_snapshot_return(const std::string& machine, const std::string& snapshot,
-                                      const std::string& key = {}, bool disks_only = false);
+                                      const Caller& caller = {}, bool disks_only = false);
   // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down.
   Result<JobId> start_snapshot_clone(const std::string& machine, const std::string& snapshot,
-                                     const std::string& new_machine, const std::string& key = {});
+                                     const std::string& new_machine, const Caller& caller = {});
   // Result: Snapshot.
   Result<JobId> start_snapshot_rename(const std::string& machine, const std::string& snapshot,
-                                      const std::string& new_name, const std::string& key = {});
+                                      const std::string& new_name, const Caller& caller = {});
   Result<JobId> start_snapshot_describe(const std::string& machine, const std::string& snapshot,
-                                        const std::string& description,
-                                        const std::string& key = {});
+                                        const std::string& description, const Caller& caller = {});
   // Refuses unless all exist. Result: {"deleted": [name]}.
   Result<JobId> start_snapshot_delete(const std::string& machine,
                                       const std::vector<std::string>& snapshots,
-                                      const std::string& key = {});
+                                      const Caller& caller = {});
 
  private:
   explicit Control(std::unique_ptr<Core> core);

@@ -52,11 +52,11 @@ void Core::adopt_guests() {
 }
 
 Result<JobId> Core::begin_machine(const std::string& kind, const MachineRow& machine,
-                                  const std::string& object, const std::string& key,
+                                  const std::string& object, const Caller& caller,
                                   JobBoard::Work work) {
   return jobs.begin({.kind = kind,
                      .object = object,
-                     .key = key,
+                     .caller = caller,
                      .locks = {machine_lock(machine.uuid)},
                      .subject = fmt::format("machine '{}'", machine.name)},
                     std::move(work));
@@ -64,12 +64,12 @@ Result<JobId> Core::begin_machine(const std::string& kind, const MachineRow& mac
 
 Result<JobId> Core::begin_volume(const std::string& kind, const std::string& pool,
                                  const std::vector<std::string>& names, const std::string& object,
-                                 const std::string& key, JobBoard::Work work) {
+                                 const Caller& caller, JobBoard::Work work) {
   std::vector<std::string> locks;
   for (const std::string& name : names) locks.push_back(volume_lock(pool, name));
   return jobs.begin({.kind = kind,
                      .object = object,
-                     .key = key,
+                     .caller = caller,
                      .locks = std::move(locks),
                      .subject = fmt::format("volume '{}'", names.front())},
                     std::move(work));
@@ -99,6 +99,9 @@ std::vector<Job> Control::jobs() const { return core_->jobs.jobs(kJobsShown); }
 Result<Job> Control::job(JobId id) const { return core_->jobs.job(id); }
 Result<Job> Control::wait(JobId id, int timeout_ms) const {
   return core_->jobs.wait(id, timeout_ms);
+}
+Result<std::optional<JobId>> Control::find_job(const Caller& caller) const {
+  return core_->jobs.find_job(caller);
 }
 Status Control::cancel(JobId id) { return core_->jobs.cancel(id); }
 

@@ -32,11 +32,10 @@ class Core {
   }
   static std::string pool_lock(const std::string& pool) { return "pool:" + pool; }
   Result<JobId> begin_machine(const std::string& kind, const MachineRow& machine,
-                              const std::string& object, const std::string& key,
-                              JobBoard::Work work);
+                              const std::string& object, const Caller& caller, JobBoard::Work work);
   Result<JobId> begin_volume(const std::string& kind, const std::string& pool,
                              const std::vector<std::string>& names, const std::string& object,
-                             const std::string& key, JobBoard::Work work);
+                             const Caller& caller, JobBoard::Work work);
 
   // --- views ---
   Result<Machine> view(const MachineRow& row);
@@ -66,6 +65,9 @@ class Core {
   // Starts QEMU; with kIncoming the caller feeds it and then calls guests.settle().
   Status boot(const MachineRow& machine, StartMode mode, int incoming_fd = -1);
   Status delete_machine(const std::string& uuid);  // may be repeated
+  // Journals where the machine's guest shall be in the end, so that a job that was interrupted is
+  // done exactly if it is there.
+  Status journal_power(JobRun& run, const std::string& uuid, std::vector<std::string> states);
   Result<std::string> fresh_mac();
   Result<nlohmann::json> do_create(JobRun& run, const MachineRequest& request, MachineRow machine);
   Result<nlohmann::json> do_shutdown(JobRun& run, const MachineRow& machine, int timeout_ms);
@@ -98,7 +100,9 @@ class Core {
   void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
 
   // --- undo.cc ---
-  Status undo(const std::string& action, const nlohmann::json& arguments);
+  // A deletion was journaled as one to be finished. When it was refused, nothing is to finish.
+  static Status finish_or_forget(JobRun& run, uint64_t step, Status deleted);
+  Result<Settled> undo(const std::string& action, const nlohmann::json& arguments);
 
   Options options;
   std::string directory;

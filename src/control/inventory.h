@@ -60,8 +60,13 @@ struct StepRow {
 
 struct JobRow {
   Job job;
-  std::string key;
+  Caller caller;
   std::vector<std::string> locks;
+};
+
+struct KeyRow {
+  uint64_t job = 0;
+  std::string request;
 };
 
 class Inventory {
@@ -104,11 +109,12 @@ class Inventory {
 
   // jobs
   Result<uint64_t> insert_job(const JobRow& row);
-  Result<std::optional<uint64_t>> job_of_key(const std::string& key);
-  Status finish_job(const Job& job);  // and forgets its steps
+  Result<std::optional<KeyRow>> job_of_key(const std::string& key);
+  // And forgets its steps, unless its undo failed: then what is left of them is tried again.
+  Status finish_job(const Job& job);
   Result<Job> job(uint64_t id);
-  Result<std::vector<Job>> jobs(size_t most);  // newest first
-  Result<std::vector<JobRow>> unfinished_jobs();
+  Result<std::vector<Job>> jobs(size_t most);     // newest first
+  Result<std::vector<JobRow>> unfinished_jobs();  // running, or undo_failed
   Result<uint64_t> add_step(uint64_t job, const std::string& op, const nlohmann::json& arguments);
   Status remove_step(uint64_t step);
   Status clear_steps(uint64_t job);

@@ -7,13 +7,15 @@ using nlohmann::json;
 
 constexpr const char* kSelectJob =
     "SELECT id, kind, object, state, step, progress_done, progress_total, created_ns, ended_ns, "
-    "error_code, error, result, locks FROM jobs WHERE id = ?";
+    "error_code, error, result, locks, owner, steps_done, steps_total FROM jobs WHERE id = ?";
 constexpr const char* kSelectJobs =
     "SELECT id, kind, object, state, step, progress_done, progress_total, created_ns, ended_ns, "
-    "error_code, error, result, locks FROM jobs ORDER BY id DESC LIMIT ?";
+    "error_code, error, result, locks, owner, steps_done, steps_total FROM jobs "
+    "ORDER BY id DESC LIMIT ?";
 constexpr const char* kSelectUnfinished =
     "SELECT id, kind, object, state, step, progress_done, progress_total, created_ns, ended_ns, "
-    "error_code, error, result, locks FROM jobs WHERE state = 'running' ORDER BY id";
+    "error_code, error, result, locks, owner, steps_done, steps_total FROM jobs "
+    "WHERE state IN ('running', 'undo_failed') ORDER BY id";
 
 std::string text_of(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -25,7 +27,8 @@ json json_of(const std::string& text) {
 }
 
 JobState state_of(const std::string& text) {
-  for (const JobState state : {JobState::kDone, JobState::kFailed, JobState::kCancelled})
+  for (const JobState state :
+       {JobState::kDone, JobState::kFailed, JobState::kCancelled, JobState::kUndoFailed})
     if (job_state_name(state) == text) return state;
   return JobState::kRunning;
 }
@@ -43,6 +46,9 @@ Job job_of(const Row& row) {
   job.ended_ns = row.number(8);
   if (!row.text(9).empty()) job.error = Error{code_from_name(row.text(9)), row.text(10), 0};
   job.result = json_of(row.text(11));
+  job.owner = row.text(13);
+  job.steps_done = row.number(14);
+  job.steps_total = row.number(15);
   return job;
 }
 
@@ -51,19 +57,21 @@ Job job_of(const Row& row) {
 Result<uint64_t> Inventory::insert_job(const JobRow& row) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   HOZON_TRY(database_.run(
-      "INSERT INTO jobs (key, kind, object, locks, state, step, progress_done, progress_total, "
-      "created_ns, ended_ns, result) VALUES (?, ?, ?, ?, 'running', '', 0, 0, ?, 0, 'null')",
-      {sql_or_null(row.key), sql(row.job.kind), sql(row.job.object), sql(text_of(row.locks)),
-       sql(row.job.created_ns)}));
+      "INSERT INTO jobs (key, request, owner, kind, object, locks, state, step, progress_done, "
+      "progress_total, created_ns, ended_ns, result) "
+      "VALUES (?, ?, ?, ?, ?, ?, 'running', '', 0, 0, ?, 0, 'null')",
+      {sql_or_null(row.caller.key), sql(row.caller.request), sql(row.caller.owner),
+       sql(row.job.kind), sql(row.job.object), sql(text_of(row.locks)), sql(row.job.created_ns)}));
   const auto id = static_cast<uint64_t>(database_.last_id());
   HOZON_TRY(transaction.commit());
   return id;
 }
 
-Result<std::optional<uint64_t>> Inventory::job_of_key(const std::string& key) {
-  const auto rows = HOZON_TRY(database_.query("SELECT id FROM jobs WHERE key = ?", {sql(key)}));
-  std::optional<uint64_t> found;
-  if (!rows.empty()) found = rows.front().number(0);
+Result<std::optional<KeyRow>> Inventory::job_of_key(const std::string& key) {
+  const auto rows =
+      HOZON_TRY(database_.query("SELECT id, request FROM jobs WHERE key = ?", {sql(key)}));
+  std::optional<KeyRow> found;
+  if (!rows.empty()) found = KeyRow{rows.front().number(0), rows.front().text(1)};
   return found;
 }
 
@@ -71,13 +79,13 @@ Status Inventory::finish_job(const Job& job) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   HOZON_TRY(database_.run(
       "UPDATE jobs SET state = ?, step = ?, progress_done = ?, progress_total = ?, ended_ns = ?, "
-      "error_code = ?, error = ?, result = ? WHERE id = ?",
+      "error_code = ?, error = ?, result = ?, steps_done = ?, steps_total = ? WHERE id = ?",
       {sql(job_state_name(job.state)), sql(job.step), sql(job.progress_done),
        sql(job.progress_total), sql(job.ended_ns),
        job.error ? Value(std::string(code_name(job.error->code))) : Value(nullptr),
        job.error ? Value(job.error->what) : Value(nullptr), sql(text_of(job.result)),
-       sql(job.id.value)}));
-  HOZON_TRY(clear_steps(job.id.value));
+       sql(job.steps_done), sql(job.steps_total), sql(job.id.value)}));
+  if (job.state != JobState::kUndoFailed) HOZON_TRY(clear_steps(job.id.value));
   return transaction.commit();
 }
 
@@ -97,7 +105,7 @@ Result<std::vector<Job>> Inventory::jobs(size_t most) {
 Result<std::vector<JobRow>> Inventory::unfinished_jobs() {
   std::vector<JobRow> unfinished;
   for (const Row& row : HOZON_TRY(database_.query(kSelectUnfinished))) {
-    JobRow job{job_of(row), "", {}};
+    JobRow job{job_of(row), {}, {}};
     const json locks = json_of(row.text(12));
     if (locks.is_array())
       for (const json& lock : locks)
@@ -132,7 +140,7 @@ Result<std::vector<StepRow>> Inventory::steps(uint64_t job) {
 
 Status Inventory::trim_jobs(size_t keep) {
   return database_.run(
-      "DELETE FROM jobs WHERE state <> 'running' AND id NOT IN "
+      "DELETE FROM jobs WHERE state NOT IN ('running', 'undo_failed') AND id NOT IN "
       "(SELECT id FROM jobs ORDER BY id DESC LIMIT ?)",
       {sql(uint64_t{keep})});
 }

@@ -137,10 +137,10 @@ TEST_F(InventoryTest, JobsKeepTheirStepsUntilTheyEnd) {
   JobRow row;
   row.job.kind = "volume.create";
   row.job.object = "x";
-  row.key = "key-1";
+  row.caller.key = "key-1";
   row.locks = {"volume:main/x"};
   const uint64_t id = *inventory->insert_job(row);
-  EXPECT_EQ(**inventory->job_of_key("key-1"), id);
+  EXPECT_EQ((*inventory->job_of_key("key-1"))->job, id);
   ASSERT_TRUE(inventory->add_step(id, "volume.delete", {{"name", "x"}}));
   const auto unfinished = inventory->unfinished_jobs();
   ASSERT_EQ(unfinished->size(), 1U);

@@ -1,9 +1,12 @@
 #include "control/job_board.h"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "base/log.h"
 #include "control/names.h"
+#include "control/stop_point.h"
 
 namespace hozon::control {
 namespace {
@@ -11,6 +14,8 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kUndoPause = std::chrono::seconds(1);
+// Stays in the journal when the job has reached what it is for, until its end is recorded.
+constexpr const char* kFinishedMark = "job.finished";
 
 bool may_succeed_later(Code code) { return code == Code::kUnavailable || code == Code::kBusy; }
 
@@ -18,14 +23,34 @@ bool may_succeed_later(Code code) { return code == Code::kUnavailable || code ==
 
 // ---- JobRun ----
 
+void JobRun::plan_steps(uint64_t total) {
+  board_.update(id_, [&](JobBoard::Running& running) { running.job.steps_total = total; });
+}
+
 void JobRun::step(const std::string& words) {
-  board_.update(id_, [&](Job& job) { job.step = words; });
+  board_.update(id_, [&](JobBoard::Running& running) {
+    Job& job = running.job;
+    if (!job.step.empty()) ++job.steps_done;
+    if (job.steps_total > 0) job.steps_done = std::min(job.steps_done, job.steps_total - 1);
+    job.step = words;
+  });
 }
 
 void JobRun::progress(uint64_t done, uint64_t total) {
-  board_.update(id_, [&](Job& job) {
+  board_.update(id_, [&](JobBoard::Running& running) {
+    Job& job = running.job;
+    const uint64_t now_us = monotonic_us();
+    if (running.pace_began_us == 0 || done < running.pace_began_bytes) {
+      running.pace_began_us = now_us;
+      running.pace_began_bytes = done;
+    }
     job.progress_done = done;
     job.progress_total = total;
+    job.eta_ms.reset();
+    if (done <= running.pace_began_bytes || total < done) return;
+    const double bytes_per_us = static_cast<double>(done - running.pace_began_bytes) /
+                                static_cast<double>(now_us - running.pace_began_us + 1);
+    job.eta_ms = static_cast<uint64_t>(static_cast<double>(total - done) / bytes_per_us / 1000);
   });
 }
 
@@ -45,20 +70,34 @@ bool JobRun::is_interrupted() const {
 }
 
 Result<uint64_t> JobRun::journal(const std::string& action, const json& arguments) {
-  return board_.inventory_.add_step(id_.value, action, arguments);
+  stop_point(kind_);
+  Result<uint64_t> step = board_.inventory_.add_step(id_.value, action, arguments);
+  stop_point(kind_);
+  return step;
 }
 
-Status JobRun::forget(uint64_t action) { return board_.inventory_.remove_step(action); }
+Status JobRun::forget(uint64_t action) {
+  stop_point(kind_);
+  const Status forgotten = board_.inventory_.remove_step(action);
+  stop_point(kind_);
+  return forgotten;
+}
 
 Status JobRun::commit(const std::function<Status()>& change) {
-  Transaction transaction = HOZON_TRY(Transaction::begin(board_.inventory_.database()));
-  HOZON_TRY(board_.inventory_.clear_steps(id_.value));
-  HOZON_TRY(change());
-  return transaction.commit();
+  stop_point(kind_);
+  {
+    Transaction transaction = HOZON_TRY(Transaction::begin(board_.inventory_.database()));
+    HOZON_TRY(board_.inventory_.clear_steps(id_.value));
+    HOZON_TRY(board_.inventory_.add_step(id_.value, kFinishedMark, json::object()));
+    HOZON_TRY(change());
+    HOZON_TRY(transaction.commit());
+  }
+  stop_point(kind_);
+  return {};
 }
 
 void JobRun::set_result(json result) {
-  board_.update(id_, [&](Job& job) { job.result = std::move(result); });
+  board_.update(id_, [&](JobBoard::Running& running) { running.job.result = std::move(result); });
 }
 
 // ---- JobBoard ----
@@ -81,11 +120,17 @@ Status JobBoard::take_locks(const std::vector<std::string>& locks, const Job& jo
   return {};
 }
 
-Result<std::optional<JobId>> JobBoard::find_key(const std::string& key) {
+Result<std::optional<JobId>> JobBoard::find_job(const Caller& caller) {
   std::optional<JobId> id;
-  if (key.empty()) return id;
-  const std::optional<uint64_t> found = HOZON_TRY(inventory_.job_of_key(key));
-  if (found) id = JobId{*found};
+  if (caller.key.empty()) return id;
+  const auto found = HOZON_TRY(inventory_.job_of_key(caller.key));
+  if (!found) return id;
+  if (!caller.request.empty() && !found->request.empty() && caller.request != found->request)
+    return make_error(Code::kInvalidArgument,
+                      "idempotency key '{}' stands for job {}, which another request began: use a "
+                      "new key",
+                      caller.key, found->job);
+  id = JobId{found->job};
   return id;
 }
 
@@ -93,16 +138,19 @@ Result<JobId> JobBoard::begin(const Begin& begin, Work work) {
   join_ended();
   const Guard guard(mutex_);
   if (ending_) return make_error(Code::kUnavailable, "hozond is ending: try again in a moment");
+  if (const auto found = HOZON_TRY(find_job(begin.caller))) return *found;  // keeps J5
   if (running_.size() >= kRunningMax)
     return make_error(Code::kResourceExhausted, "{} jobs are running, which is the limit",
                       running_.size());
   auto running = std::make_shared<Running>();
   running->job.kind = begin.kind;
   running->job.object = begin.object;
+  running->job.owner = begin.caller.owner;
   running->job.created_ns = wall_clock_ns();
   running->locks = begin.locks;
   HOZON_TRY(take_locks(begin.locks, running->job, begin.subject));
-  const Result<uint64_t> id = inventory_.insert_job({running->job, begin.key, begin.locks});
+  begin_stop_points(begin.kind);
+  const Result<uint64_t> id = inventory_.insert_job({running->job, begin.caller, begin.locks});
   for (const std::string& lock : begin.locks) {
     if (id)
       locks_[lock].job = *id;
@@ -117,8 +165,10 @@ Result<JobId> JobBoard::begin(const Begin& begin, Work work) {
 }
 
 void JobBoard::run(const std::shared_ptr<Running>& running, const Work& work) {
-  JobRun self(*this, running->job.id);
+  stop_point(running->job.kind);
+  JobRun self(*this, running->job.id, running->job.kind);
   Result<json> result = work(self);
+  stop_point(running->job.kind);
   if (!result) {
     // Interrupted by the end of this program: the next one undoes it, exactly as after a kill.
     if (result.error().code == Code::kCancelled && self.is_interrupted()) {
@@ -134,25 +184,53 @@ void JobBoard::run(const std::shared_ptr<Running>& running, const Work& work) {
   finish(running, std::move(result));
 }
 
+Result<Settled> JobBoard::undo_step(const Running& running, const StepRow& step) {
+  const std::string point = "undo " + running.job.kind;
+  json arguments = step.arguments;
+  if (running.before_ns != 0) arguments["before_ns"] = running.before_ns;
+  stop_point(point);
+  Result<Settled> settled = undo_(step.op, arguments);
+  stop_point(point);
+  if (!settled && settled.error().code == Code::kNotFound) settled = Settled::kTakenBack;
+  if (!settled) return settled;
+  Transaction transaction = HOZON_TRY(Transaction::begin(inventory_.database()));
+  HOZON_TRY(inventory_.remove_step(step.id));
+  if (*settled == Settled::kFinished)
+    HOZON_TRY(inventory_.add_step(running.job.id.value, kFinishedMark, json::object()));
+  HOZON_TRY(transaction.commit());
+  return settled;
+}
+
 bool JobBoard::undo_all(const std::shared_ptr<Running>& running) {
   const uint64_t id = running->job.id.value;
+  begin_stop_points("undo " + running->job.kind);
+  uint64_t newer_than_all = std::numeric_limits<int64_t>::max();
   for (;;) {
-    const Result<std::vector<StepRow>> steps = inventory_.steps(id);
-    if (steps && steps->empty()) return true;
-    Status undone = steps ? Status() : std::unexpected(steps.error());
+    Result<std::vector<StepRow>> steps = inventory_.steps(id);
     if (steps) {
-      const StepRow& last = steps->back();
-      undone = undo_(last.op, last.arguments);
-      if (!undone &&
-          (undone.error().code == Code::kNotFound || !may_succeed_later(undone.error().code))) {
-        if (undone.error().code != Code::kNotFound)
-          log_error("job {}: {} could not be undone: {}", id, last.op, undone.error().what);
-        undone = {};
-      }
-      if (undone) undone = inventory_.remove_step(last.id);
+      std::erase_if(*steps, [&](const StepRow& step) {
+        const bool is_mark = step.op == kFinishedMark;
+        // A job of this run that failed after its commit has said so itself.
+        running->finished_by_undo |= is_mark && running->is_recovery;
+        return is_mark || step.id >= newer_than_all;
+      });
     }
-    if (undone) continue;
-    update({id}, [&](Job& job) { job.step = "waits to roll back: " + undone.error().what; });
+    if (steps && steps->empty()) return true;
+    const Result<Settled> settled =
+        steps ? undo_step(*running, steps->back()) : std::unexpected(steps.error());
+    if (settled) {
+      running->finished_by_undo |= *settled == Settled::kFinished;
+      continue;
+    }
+    if (steps && !may_succeed_later(settled.error().code)) {
+      log_error("job {}: {} could not be undone: {}", id, steps->back().op, settled.error().what);
+      running->undo_failures.push_back(
+          fmt::format("{}: {}", steps->back().op, settled.error().what));
+      newer_than_all = steps->back().id;
+      continue;
+    }
+    update({id},
+           [&](Running& self) { self.job.step = "waits to roll back: " + settled.error().what; });
     Guard guard(mutex_);
     changed_.wait_for(guard, kUndoPause, [this] { return ending_; });
     if (!ending_) continue;
@@ -170,27 +248,53 @@ void JobBoard::finish(const std::shared_ptr<Running>& running, Result<json> resu
   }
   ended.ended_ns = wall_clock_ns();
   ended.state = JobState::kDone;
+  ended.eta_ms.reset();
   if (result) {
     ended.result = *std::move(result);
     if (ended.progress_total > 0) ended.progress_done = ended.progress_total;
+    ended.steps_done = ended.steps_total;
+  } else if (!running->undo_failures.empty()) {
+    ended.state = JobState::kUndoFailed;
+    ended.step = "could not be taken back: " + running->undo_failures.front();
+    ended.error = std::move(result.error());
+  } else if (running->finished_by_undo) {
+    ended.step = "finished after it was interrupted: " + result.error().what;
+    ended.error.reset();
   } else {
     ended.state =
         result.error().code == Code::kCancelled ? JobState::kCancelled : JobState::kFailed;
     ended.error = std::move(result.error());
   }
+  const std::string point = (running->is_recovery ? "undo " : "") + running->job.kind;
+  stop_point(point);
   if (const Status saved = inventory_.finish_job(ended); !saved)
     log_error("job {}: its end could not be recorded: {}", ended.id.value, saved.error().what);
+  stop_point(point);
   const Guard guard(mutex_);
   running->job = std::move(ended);
   running->ended = true;
-  for (const std::string& lock : running->locks) locks_.erase(lock);
+  free_locks(*running);
   changed_.notify_all();
+}
+
+void JobBoard::free_locks(const Running& running) {
+  for (const std::string& lock : running.locks) {
+    const auto found = locks_.find(lock);
+    if (found != locks_.end() && found->second.job == running.job.id.value) locks_.erase(found);
+  }
 }
 
 Status JobBoard::recover() {
   for (JobRow& row : HOZON_TRY(inventory_.unfinished_jobs())) {
     auto running = std::make_shared<Running>();
     running->job = std::move(row.job);
+    Error error{Code::kUnavailable,
+                "hozond ended while the job ran; what it had begun was taken back", 0};
+    if (running->job.state == JobState::kUndoFailed) {
+      running->before_ns = running->job.ended_ns;
+      if (running->job.error) error = *running->job.error;
+    }
+    running->job.state = JobState::kRunning;
     running->job.step = "rolling back after hozond was interrupted";
     running->locks = std::move(row.locks);
     running->is_recovery = true;
@@ -199,10 +303,9 @@ Status JobBoard::recover() {
     running_[running->job.id.value] = running;
     log_info("job {} ({} {}) was interrupted: settling it", running->job.id.value,
              running->job.kind, running->job.object);
-    running->thread = std::thread([this, running] {
+    running->thread = std::thread([this, running, error] {
       if (!undo_all(running)) return;
-      finish(running, make_error(Code::kUnavailable,
-                                 "hozond ended while the job ran; what it had begun was settled"));
+      finish(running, std::unexpected(error));
     });
   }
   return inventory_.trim_jobs(kKept);
@@ -299,10 +402,10 @@ std::optional<Lock> JobBoard::lock_of(const std::string& lock) {
   return found->second;
 }
 
-void JobBoard::update(JobId id, const std::function<void(Job&)>& change) {
+void JobBoard::update(JobId id, const std::function<void(Running&)>& change) {
   const Guard guard(mutex_);
   const auto found = running_.find(id.value);
-  if (found != running_.end()) change(found->second->job);
+  if (found != running_.end()) change(*found->second);
 }
 
 }  // namespace hozon::control

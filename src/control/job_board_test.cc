@@ -1,6 +1,7 @@
 // Proves J1 to J3: locks are held exactly while a job lives and a refusal names it; a job that
 // fails takes back what it journaled, newest first; what an ended program left is taken back at the
-// next start; an action that fails because somebody is away is repeated.
+// next start; an action that fails because somebody is away is repeated; one that fails for good
+// is named, kept and tried again at the next start (J3); J4; J5.
 #include "control/job_board.h"
 
 #include <gtest/gtest.h>
@@ -29,19 +30,23 @@ class JobBoardTest : public ::testing::Test {
   }
   void open_board() {
     board_ = std::make_unique<JobBoard>(
-        *inventory_, [this](const std::string& action, const json& arguments) -> Status {
+        *inventory_, [this](const std::string& action, const json& arguments) -> Result<Settled> {
           if (away_ > 0) {
             --away_;
             return make_error(Code::kUnavailable, "away");
           }
+          before_ns_ = arguments.value("before_ns", uint64_t{0});
+          if (broken_ && arguments.value("n", "") == "broken")
+            return make_error(Code::kIo, "the disk is broken");
+          if (action == "finish") return Settled::kFinished;
           undone_.push_back(action + arguments.value("n", ""));
-          return {};
+          return Settled::kTakenBack;
         });
   }
   static JobBoard::Begin named(const std::string& kind, std::vector<std::string> locks = {}) {
     return {.kind = kind,
             .object = "web",
-            .key = "",
+            .caller = {},
             .locks = std::move(locks),
             .subject = "machine 'web'"};
   }
@@ -50,6 +55,8 @@ class JobBoardTest : public ::testing::Test {
   std::unique_ptr<Inventory> inventory_;
   std::vector<std::string> undone_;
   std::atomic<int> away_ = 0;
+  std::atomic<bool> broken_ = false;
+  uint64_t before_ns_ = 0;
   std::unique_ptr<JobBoard> board_;
 };
 
@@ -139,13 +146,106 @@ TEST_F(JobBoardTest, AnInterruptedJobIsSettledByTheNextProgram) {
   EXPECT_FALSE(board_->lock_of("machine:1"));
 }
 
+TEST_F(JobBoardTest, AnActionThatFailsForGoodIsNamedKeptAndTriedAgainByTheNextProgram) {
+  broken_ = true;
+  const JobId id = *board_->begin(named("a", {"machine:1"}), [](JobRun& run) -> Result<json> {
+    HOZON_TRY(run.journal("undo", {{"n", "1"}}));
+    HOZON_TRY(run.journal("undo", {{"n", "broken"}}));
+    HOZON_TRY(run.journal("undo", {{"n", "3"}}));
+    return make_error(Code::kIo, "it broke");
+  });
+  const Job job = *board_->wait(id, 5000);
+  EXPECT_EQ(job.state, JobState::kUndoFailed);
+  EXPECT_EQ(job.error->what, "it broke");
+  EXPECT_NE(job.step.find("the disk is broken"), std::string::npos) << job.step;
+  EXPECT_EQ(undone_, (std::vector<std::string>{"undo3", "undo1"}));
+  EXPECT_FALSE(board_->lock_of("machine:1"));
+  broken_ = false;
+  board_.reset();
+  open_board();
+  ASSERT_TRUE(board_->recover());
+  EXPECT_EQ(board_->wait(id, 5000)->state, JobState::kFailed);
+  EXPECT_EQ(undone_.back(), "undobroken");
+  EXPECT_EQ(before_ns_, job.ended_ns);  // what was made later is not the job's
+  EXPECT_TRUE(inventory_->steps(id.value)->empty());
+}
+
+TEST_F(JobBoardTest, AnInterruptedJobThatItsJournalFinishesIsDone) {
+  const JobId id = *board_->begin(named("a"), [](JobRun& run) -> Result<json> {
+    HOZON_TRY(run.journal("finish", json::object()));
+    return make_error(Code::kUnavailable, "no answer");
+  });
+  const Job job = *board_->wait(id, 5000);
+  EXPECT_EQ(job.state, JobState::kDone);
+  EXPECT_FALSE(job.error);
+}
+
+TEST_F(JobBoardTest, AJobInterruptedAfterItsCommitIsDoneAndOneThatFailsThereIsNot) {
+  const auto work = [](const char* error) {
+    return [error](JobRun& run) -> Result<json> {
+      HOZON_TRY(run.journal("undo", json::object()));
+      HOZON_TRY(run.commit([] { return Status(); }));
+      if (error != nullptr) return make_error(Code::kIo, "{}", error);
+      for (;;) {
+        HOZON_TRY(run.check());
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    };
+  };
+  const JobId failed = *board_->begin(named("a"), work("it broke"));
+  EXPECT_EQ(board_->wait(failed, 5000)->state, JobState::kFailed);
+  const JobId id = *board_->begin(named("a"), work(nullptr));
+  while (inventory_->steps(id.value)->size() != 1 ||
+         inventory_->steps(id.value)->front().op == "undo")
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  board_.reset();
+  open_board();
+  ASSERT_TRUE(board_->recover());
+  EXPECT_EQ(board_->wait(id, 5000)->state, JobState::kDone);
+  EXPECT_TRUE(undone_.empty());
+}
+
+TEST_F(JobBoardTest, AKeyOfAnotherRequestIsRefused) {
+  JobBoard::Begin begin = named("a");
+  begin.caller = {.key = "once", .request = "POST /a", .owner = "root"};
+  const auto work = [](JobRun&) -> Result<json> { return json(); };
+  const JobId id = *board_->begin(begin, work);
+  EXPECT_EQ(*board_->begin(begin, work), id);
+  begin.caller.request = "POST /b";
+  EXPECT_EQ(board_->begin(begin, work).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(board_->jobs(10).size(), 1U);
+  EXPECT_EQ(board_->jobs(10).front().owner, "root");
+}
+
+TEST_F(JobBoardTest, ProgressTellsTheTimeThatIsLeft) {
+  std::atomic<bool> go = false;
+  const JobId id = *board_->begin(named("a"), [&](JobRun& run) -> Result<json> {
+    run.plan_steps(2);
+    run.step("first");
+    run.step("second");
+    run.progress(0, 1000);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    run.progress(250, 1000);
+    while (!go) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return json();
+  });
+  while (board_->job(id)->progress_done < 250)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const Job job = *board_->job(id);
+  EXPECT_EQ(job.steps_done, 1U);
+  EXPECT_EQ(job.steps_total, 2U);
+  EXPECT_GE(*job.eta_ms, 290U);
+  go = true;
+  EXPECT_EQ(board_->wait(id, 5000)->steps_done, 2U);
+}
+
 TEST_F(JobBoardTest, AKeyStandsForItsFirstJob) {
   JobBoard::Begin begin = named("a");
-  begin.key = "once";
+  begin.caller.key = "once";
   const JobId id = *board_->begin(begin, [](JobRun&) -> Result<json> { return json(); });
-  EXPECT_EQ(**board_->find_key("once"), id);
-  EXPECT_FALSE(board_->find_key("twice")->has_value());
-  EXPECT_FALSE(board_->find_key("")->has_value());
+  EXPECT_EQ(**board_->find_job({.key = "once", .request = "", .owner = ""}), id);
+  EXPECT_FALSE(board_->find_job({.key = "twice", .request = "", .owner = ""})->has_value());
+  EXPECT_FALSE(board_->find_job({})->has_value());
 }
 
 }  // namespace

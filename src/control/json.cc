@@ -42,6 +42,7 @@ std::string job_state_name(JobState state) {
     case JobState::kDone: return "done";
     case JobState::kFailed: return "failed";
     case JobState::kCancelled: return "cancelled";
+    case JobState::kUndoFailed: return "undo_failed";
   }
   return "running";
 }
@@ -111,36 +112,37 @@ json to_json(const Disk& disk) {
 json to_json(const Nic& nic) { return {{"id", nic.id}, {"mac", nic.mac}, {"kind", nic.kind}}; }
 
 json to_json(const Machine& machine) {
-  json object = {{"uuid", machine.uuid},
-                 {"name", machine.name},
-                 {"description", machine.description},
-                 {"pool", machine.pool},
-                 {"state", power_state_name(machine.state)},
-                 {"state_reason", machine.state_reason},
-                 {"status", machine.lock ? json("image_locked") : json("ok")},
-                 {"lock", nullptr},
-                 {"memory_bytes", machine.memory_bytes},
-                 {"cpus", machine.cpus},
-                 {"machine_type", machine.machine_type},
-                 {"cpu_model", machine.cpu_model},
-                 {"accelerator", machine.accelerator},
-                 {"disks", to_json(machine.disks)},
-                 {"nics", to_json(machine.nics)},
-                 {"has_kernel", machine.has_kernel},
-                 {"has_initrd", machine.has_initrd},
-                 {"append", machine.append},
-                 {"current_parent", machine.current_parent},
-                 {"current_parent_name", machine.current_parent_name},
-                 {"snapshot_count", machine.snapshot_count},
-                 {"created_ns", machine.created_ns},
-                 {"created", utc_text(machine.created_ns)},
-                 {"started_ns", machine.started_ns},
-                 {"started", utc_text(machine.started_ns)},
-                 {"pid", machine.pid},
-                 {"directory", machine.directory},
-                 {"console_socket", machine.console_socket},
-                 {"console_log", machine.console_log},
-                 {"allowed_operations", machine.allowed_operations}};
+  json object = {
+      {"uuid", machine.uuid},
+      {"name", machine.name},
+      {"description", machine.description},
+      {"pool", machine.pool},
+      {"state", power_state_name(machine.state)},
+      {"state_reason", machine.state_reason},
+      {"status", machine.lock ? json("image_locked") : json(power_state_name(machine.state))},
+      {"lock", nullptr},
+      {"memory_bytes", machine.memory_bytes},
+      {"cpus", machine.cpus},
+      {"machine_type", machine.machine_type},
+      {"cpu_model", machine.cpu_model},
+      {"accelerator", machine.accelerator},
+      {"disks", to_json(machine.disks)},
+      {"nics", to_json(machine.nics)},
+      {"has_kernel", machine.has_kernel},
+      {"has_initrd", machine.has_initrd},
+      {"append", machine.append},
+      {"current_parent", machine.current_parent},
+      {"current_parent_name", machine.current_parent_name},
+      {"snapshot_count", machine.snapshot_count},
+      {"created_ns", machine.created_ns},
+      {"created", utc_text(machine.created_ns)},
+      {"started_ns", machine.started_ns},
+      {"started", utc_text(machine.started_ns)},
+      {"pid", machine.pid},
+      {"directory", machine.directory},
+      {"console_socket", machine.console_socket},
+      {"console_log", machine.console_log},
+      {"allowed_operations", machine.allowed_operations}};
   if (machine.lock) object["lock"] = {{"reason", machine.lock->reason}, {"job", machine.lock->job}};
   return object;
 }
@@ -191,10 +193,14 @@ json to_json(const Job& job) {
   json object = {{"id", job.id.value},
                  {"kind", job.kind},
                  {"object", job.object},
+                 {"owner", job.owner},
                  {"state", job_state_name(job.state)},
                  {"step", job.step},
+                 {"steps_done", job.steps_done},
+                 {"steps_total", job.steps_total},
                  {"progress_done", job.progress_done},
                  {"progress_total", job.progress_total},
+                 {"eta_ms", optional_json(job.eta_ms)},
                  {"created_ns", job.created_ns},
                  {"created", utc_text(job.created_ns)},
                  {"ended_ns", job.ended_ns},

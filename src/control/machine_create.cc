@@ -87,8 +87,8 @@ Result<json> Core::do_create(JobRun& run, const MachineRequest& request, Machine
   return machine_json(machine.uuid);
 }
 
-Result<JobId> Control::start_machine_create(const MachineRequest& request, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_machine_create(const MachineRequest& request, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_request(request, core_->options));
   if (core_->inventory.machine(request.name))
     return make_error(Code::kAlreadyExists, "a machine named '{}' exists", request.name);
@@ -123,7 +123,7 @@ Result<JobId> Control::start_machine_create(const MachineRequest& request, const
       spec_of(row, core_->storage, core_->machine_directory(row.uuid), choice.accelerator)));
   return core_->jobs.begin({.kind = "machine.create",
                             .object = request.name,
-                            .key = key,
+                            .caller = caller,
                             .locks = {Core::machine_lock(row.uuid), Core::name_lock(row.name)},
                             .subject = fmt::format("machine name '{}'", row.name)},
                            [core = core_.get(), request, row](JobRun& run) {

@@ -42,6 +42,11 @@ Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd) {
   return mode == StartMode::kIncoming ? Status() : guests.settle(machine.uuid);
 }
 
+Status Core::journal_power(JobRun& run, const std::string& uuid, std::vector<std::string> states) {
+  HOZON_TRY(run.journal("machine.settle", {{"machine", uuid}, {"states", std::move(states)}}));
+  return {};
+}
+
 Status Core::delete_machine(const std::string& uuid) {
   const auto machine = inventory.machine(uuid);
   if (!machine)
@@ -64,6 +69,7 @@ Result<json> Core::do_shutdown(JobRun& run, const MachineRow& machine, int timeo
   const GuestHandle guest = HOZON_TRY(guests.handle(machine.uuid));
   const uint64_t deadline_us = monotonic_us() + static_cast<uint64_t>(timeout_ms) * 1000;
   uint64_t press_again_us = 0;
+  HOZON_TRY(journal_power(run, machine.uuid, {"down"}));
   guests.set_stopping(machine.uuid, true);
   run.step("waiting for the guest to switch itself off");
   while (!guests.wait_down(machine.uuid, 200)) {
@@ -97,12 +103,13 @@ Result<Machine> Control::machine(const std::string& machine) const {
 }
 
 Result<JobId> Control::start_machine_start(const std::string& machine, bool paused,
-                                           const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                           const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const auto work = [core = core_.get(), row, paused](JobRun& run) -> Result<json> {
     const PowerState state = core->guests.state(row.uuid).state;
     if (state != PowerState::kDown) return wrong_state(row, state, "it runs already");
+    HOZON_TRY(core->journal_power(run, row.uuid, {"up", "paused"}));
     run.step("starting QEMU");
     HOZON_TRY(core->boot(row, paused ? StartMode::kPaused : StartMode::kRun));
     return core->machine_json(row.uuid);
@@ -110,27 +117,28 @@ Result<JobId> Control::start_machine_start(const std::string& machine, bool paus
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (!lock && state != PowerState::kDown) return wrong_state(row, state, "it runs already");
-  return core_->begin_machine("machine.start", row, row.name, key, work);
+  return core_->begin_machine("machine.start", row, row.name, caller, work);
 }
 
-Result<JobId> Control::start_machine_pause(const std::string& machine, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_machine_pause(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (!lock && state != PowerState::kUp)
     return wrong_state(row, state, "only a machine that is up can be paused");
-  const auto work = [core = core_.get(), row](JobRun&) -> Result<json> {
+  const auto work = [core = core_.get(), row](JobRun& run) -> Result<json> {
     const GuestHandle guest = HOZON_TRY(core->guests.handle(row.uuid));
+    HOZON_TRY(core->journal_power(run, row.uuid, {"paused"}));
     HOZON_TRY(guest.qmp->call("stop", json::object(), kStopMs));
     HOZON_TRY(core->guests.settle(row.uuid));
     return core->machine_json(row.uuid);
   };
-  return core_->begin_machine("machine.pause", row, row.name, key, work);
+  return core_->begin_machine("machine.pause", row, row.name, caller, work);
 }
 
-Result<JobId> Control::start_machine_resume(const std::string& machine, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_machine_resume(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
@@ -138,19 +146,20 @@ Result<JobId> Control::start_machine_resume(const std::string& machine, const st
     return wrong_state(row, state,
                        state == PowerState::kDown ? "`hozon machine start` starts it"
                                                   : "only a paused machine can be resumed");
-  const auto work = [core = core_.get(), row, state](JobRun&) -> Result<json> {
+  const auto work = [core = core_.get(), row, state](JobRun& run) -> Result<json> {
     const GuestHandle guest = HOZON_TRY(core->guests.handle(row.uuid));
+    HOZON_TRY(core->journal_power(run, row.uuid, {"up"}));
     HOZON_TRY(guest.qmp->call(state == PowerState::kSuspended ? "system_wakeup" : "cont",
                               json::object(), kStopMs));
     HOZON_TRY(core->guests.settle(row.uuid));
     return core->machine_json(row.uuid);
   };
-  return core_->begin_machine("machine.resume", row, row.name, key, work);
+  return core_->begin_machine("machine.resume", row, row.name, caller, work);
 }
 
 Result<JobId> Control::start_machine_shutdown(const std::string& machine, int timeout_ms,
-                                              const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                              const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
@@ -159,14 +168,14 @@ Result<JobId> Control::start_machine_shutdown(const std::string& machine, int ti
                        state == PowerState::kDown
                            ? "there is nothing to shut down"
                            : "resume it first, or end it with `hozon machine kill`");
-  return core_->begin_machine("machine.shutdown", row, row.name, key,
+  return core_->begin_machine("machine.shutdown", row, row.name, caller,
                               [core = core_.get(), row, timeout_ms](JobRun& run) {
                                 return core->do_shutdown(run, row, timeout_ms);
                               });
 }
 
-Result<JobId> Control::start_machine_kill(const std::string& machine, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_machine_kill(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   // A shutdown that waits for a deaf guest must not be in the way of the remedy.
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
@@ -176,15 +185,16 @@ Result<JobId> Control::start_machine_kill(const std::string& machine, const std:
   } else if (!lock && core_->guests.state(row.uuid).state == PowerState::kDown) {
     return wrong_state(row, PowerState::kDown, "there is nothing to end");
   }
-  const auto work = [core = core_.get(), row](JobRun&) -> Result<json> {
+  const auto work = [core = core_.get(), row](JobRun& run) -> Result<json> {
+    HOZON_TRY(core->journal_power(run, row.uuid, {"down"}));
     HOZON_TRY(core->guests.kill(row.uuid, ""));
     return core->machine_json(row.uuid);
   };
-  return core_->begin_machine("machine.kill", row, row.name, key, work);
+  return core_->begin_machine("machine.kill", row, row.name, caller, work);
 }
 
-Result<JobId> Control::start_machine_delete(const std::string& machine, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_machine_delete(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const auto refusal = [row](PowerState state) {
     return wrong_state(row, state, "shut it down first, or end it with `hozon machine kill`");
@@ -202,7 +212,7 @@ Result<JobId> Control::start_machine_delete(const std::string& machine, const st
     HOZON_TRY(run.commit([] { return Status(); }));
     return json{{"deleted", row.name}};
   };
-  return core_->begin_machine("machine.delete", row, row.name, key, work);
+  return core_->begin_machine("machine.delete", row, row.name, caller, work);
 }
 
 }  // namespace hozon::control

@@ -112,7 +112,7 @@ Result<json> delete_pool(Core& core, JobRun& run, const std::string& name, bool 
                         name, stats->volumes);
   }
   // From here on it can only go forward: undoing means deleting too.
-  HOZON_TRY(run.journal("pool.discard", {{"pool", name}}));
+  HOZON_TRY(run.journal("pool.discard", {{"pool", name}, {"finish", true}}));
   run.step("stopping its daemon");
   HOZON_TRY(core.undo("pool.discard", {{"pool", name}}));
   HOZON_TRY(run.commit([] { return Status(); }));
@@ -121,8 +121,8 @@ Result<json> delete_pool(Core& core, JobRun& run, const std::string& name, bool 
 
 }  // namespace
 
-Result<JobId> Control::start_pool_create(const PoolRequest& request, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_pool_create(const PoolRequest& request, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_name("pool", request.name, kPoolNameMax));
   HOZON_TRY(link::check_unix_path(core_->storage.link_socket(request.name)));
   if (request.size_bytes == 0)
@@ -132,15 +132,15 @@ Result<JobId> Control::start_pool_create(const PoolRequest& request, const std::
   return core_->jobs.begin(
       {.kind = "pool.create",
        .object = request.name,
-       .key = key,
+       .caller = caller,
        .locks = {Core::pool_lock(request.name)},
        .subject = fmt::format("pool '{}'", request.name)},
       [core = core_.get(), request](JobRun& run) { return create_pool(*core, run, request); });
 }
 
 Result<JobId> Control::start_pool_delete(const std::string& name, bool force,
-                                         const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                         const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   if (!core_->storage.has_pool(name))
     return make_error(Code::kNotFound, "pool '{}' does not exist", name);
   const std::string user = HOZON_TRY(core_->inventory.user_of_pool(name));
@@ -149,7 +149,7 @@ Result<JobId> Control::start_pool_delete(const std::string& name, bool force,
                       "pool '{}' is used by machine '{}': delete the machine first", name, user);
   return core_->jobs.begin({.kind = "pool.delete",
                             .object = name,
-                            .key = key,
+                            .caller = caller,
                             .locks = {Core::pool_lock(name)},
                             .subject = fmt::format("pool '{}'", name)},
                            [core = core_.get(), name, force](JobRun& run) {
@@ -157,9 +157,8 @@ Result<JobId> Control::start_pool_delete(const std::string& name, bool force,
                            });
 }
 
-Result<JobId> Control::start_pool_check(const std::string& name, bool data,
-                                        const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_pool_check(const std::string& name, bool data, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   if (!core_->storage.has_pool(name))
     return make_error(Code::kNotFound, "pool '{}' does not exist", name);
   const auto work = [core = core_.get(), name, data](JobRun& run) -> Result<json> {
@@ -175,7 +174,7 @@ Result<JobId> Control::start_pool_check(const std::string& name, bool data,
   };
   return core_->jobs.begin({.kind = "pool.check",
                             .object = name,
-                            .key = key,
+                            .caller = caller,
                             .locks = {},
                             .subject = fmt::format("pool '{}'", name)},
                            work);

@@ -100,7 +100,15 @@ CREATE TABLE job_steps (
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 )sql";
 
-constexpr std::array kMigrations = {kVersion1};
+// Jobs say who began them, what a key stands for, and how many steps they have.
+constexpr const char* kVersion2 = R"sql(
+ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN request TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN steps_done INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN steps_total INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2};
 
 }  // namespace
 

@@ -65,9 +65,8 @@ Result<json> Core::do_clone(JobRun& run, const std::string& machine_uuid,
 }
 
 Result<JobId> Control::start_snapshot_clone(const std::string& machine, const std::string& snapshot,
-                                            const std::string& new_machine,
-                                            const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                            const std::string& new_machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_name("machine", new_machine, kMachineNameMax));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->usable_snapshot(owner, snapshot));
@@ -86,7 +85,7 @@ Result<JobId> Control::start_snapshot_clone(const std::string& machine, const st
   // The original is locked too: its snapshot must not go while it is being cloned.
   return core_->jobs.begin({.kind = "snapshot.clone",
                             .object = fmt::format("{}@{} {}", owner.name, row.name, new_machine),
-                            .key = key,
+                            .caller = caller,
                             .locks = {Core::machine_lock(owner.uuid),
                                       Core::machine_lock(clone.uuid), Core::name_lock(new_machine)},
                             .subject = fmt::format("machine '{}'", owner.name)},

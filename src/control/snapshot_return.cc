@@ -256,15 +256,15 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
 }
 
 Result<JobId> Control::start_snapshot_return(const std::string& machine,
-                                             const std::string& snapshot, const std::string& key,
+                                             const std::string& snapshot, const Caller& caller,
                                              bool disks_only) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
   if (!core_->jobs.lock_of(Core::machine_lock(owner.uuid)))
     HOZON_TRY(make_plan(*core_, owner.uuid, row.uuid, disks_only));
   return core_->begin_machine(
-      "snapshot.return", owner, owner.name + "@" + row.name, key,
+      "snapshot.return", owner, owner.name + "@" + row.name, caller,
       [core = core_.get(), machine_uuid = owner.uuid, uuid = row.uuid, disks_only](JobRun& run) {
         return core->do_return(run, machine_uuid, uuid, disks_only);
       });

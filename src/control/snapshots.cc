@@ -122,9 +122,8 @@ Result<Snapshot> Control::snapshot(const std::string& machine, const std::string
 }
 
 Result<JobId> Control::start_snapshot_create(const std::string& machine,
-                                             const SnapshotRequest& request,
-                                             const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                             const SnapshotRequest& request, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   if (!request.name.empty()) HOZON_TRY(check_snapshot_name(request.name));
   HOZON_TRY(check_description(request.description));
@@ -159,17 +158,18 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
     for (const Disk& disk : HOZON_TRY(chosen_disks(row, request)))
       snapshot.disks.push_back(
           {disk.id, disk.volume, disk.pool, snapshot.uuid, disk.size_bytes, {}});
+    if (request.with_memory) run.plan_steps(3);
     return request.with_memory ? core->do_memory_snapshot(run, row, std::move(snapshot))
                                : core->do_disk_snapshot(run, row, std::move(snapshot));
   };
-  return core_->begin_machine("snapshot.create", owner, object_name(owner, request.name), key,
+  return core_->begin_machine("snapshot.create", owner, object_name(owner, request.name), caller,
                               work);
 }
 
 Result<JobId> Control::start_snapshot_rename(const std::string& machine,
                                              const std::string& snapshot,
-                                             const std::string& new_name, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                             const std::string& new_name, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_snapshot_name(new_name));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
@@ -177,26 +177,27 @@ Result<JobId> Control::start_snapshot_rename(const std::string& machine,
     return make_error(Code::kAlreadyExists,
                       "machine '{}' has a snapshot named '{}': choose another name", owner.name,
                       new_name);
-  const auto work = [core = core_.get(), row, new_name](JobRun&) -> Result<json> {
-    HOZON_TRY(core->inventory.rename_snapshot(row.uuid, new_name));
+  const auto work = [core = core_.get(), row, new_name](JobRun& run) -> Result<json> {
+    HOZON_TRY(run.commit([&] { return core->inventory.rename_snapshot(row.uuid, new_name); }));
     return core->snapshot_json(row.machine_uuid, row.uuid);
   };
-  return core_->begin_machine("snapshot.rename", owner, object_name(owner, row.name), key, work);
+  return core_->begin_machine("snapshot.rename", owner, object_name(owner, row.name), caller, work);
 }
 
 Result<JobId> Control::start_snapshot_describe(const std::string& machine,
                                                const std::string& snapshot,
                                                const std::string& description,
-                                               const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                               const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_description(description));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
-  const auto work = [core = core_.get(), row, description](JobRun&) -> Result<json> {
-    HOZON_TRY(core->inventory.describe_snapshot(row.uuid, description));
+  const auto work = [core = core_.get(), row, description](JobRun& run) -> Result<json> {
+    HOZON_TRY(run.commit([&] { return core->inventory.describe_snapshot(row.uuid, description); }));
     return core->snapshot_json(row.machine_uuid, row.uuid);
   };
-  return core_->begin_machine("snapshot.describe", owner, object_name(owner, row.name), key, work);
+  return core_->begin_machine("snapshot.describe", owner, object_name(owner, row.name), caller,
+                              work);
 }
 
 namespace {
@@ -208,7 +209,8 @@ Result<json> delete_snapshots(Core& core, JobRun& run, const MachineRow& owner,
     HOZON_TRY(run.check());
     run.step(fmt::format("deleting '{}'", row.name));
     // The step is a promise to finish: a point of it may be gone from here on.
-    const json arguments = {{"machine", owner.uuid}, {"snapshot", row.uuid}};
+    const json arguments = {
+        {"machine", owner.uuid}, {"snapshot", row.uuid}, {"finish", row.uuid == rows.back().uuid}};
     const uint64_t step = HOZON_TRY(run.journal("snapshot.delete", arguments));
     HOZON_TRY(core.inventory.set_snapshot_status(row.uuid, "locked"));
     HOZON_TRY(core.delete_snapshot(owner.uuid, row.uuid));
@@ -223,8 +225,8 @@ Result<json> delete_snapshots(Core& core, JobRun& run, const MachineRow& owner,
 
 Result<JobId> Control::start_snapshot_delete(const std::string& machine,
                                              const std::vector<std::string>& snapshots,
-                                             const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                             const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   if (snapshots.empty())
     return make_error(Code::kInvalidArgument, "name at least one snapshot to delete");
@@ -236,7 +238,7 @@ Result<JobId> Control::start_snapshot_delete(const std::string& machine,
     names += (names.empty() ? "" : ",") + row.name;
     rows.push_back(std::move(row));
   }
-  return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), key,
+  return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), caller,
                               [core = core_.get(), owner, rows](JobRun& run) {
                                 return delete_snapshots(*core, run, owner, rows);
                               });

@@ -216,20 +216,34 @@ struct JobId {
   auto operator<=>(const JobId&) const = default;
 };
 
-enum class JobState { kRunning, kDone, kFailed, kCancelled };
-std::string job_state_name(JobState state);  // "running", "done", "failed", "cancelled"
+// Who asks for a change.
+struct Caller {
+  std::string key;      // idempotency key; empty: none
+  std::string request;  // what the key stands for: the same key with another request is refused
+  std::string owner;    // for people: "root"
+};
+
+// kUndoFailed: it failed, and part of what it had begun could not be taken back. Its locks are
+// free; every start of hozond tries again.
+enum class JobState { kRunning, kDone, kFailed, kCancelled, kUndoFailed };
+// "running", "done", "failed", "cancelled", "undo_failed"
+std::string job_state_name(JobState state);
 
 struct Job {
   JobId id;
   std::string kind;    // "snapshot.create"
   std::string object;  // what it works on: "web", "web@before"
+  std::string owner;   // who asked for it; empty: this program itself
   JobState state = JobState::kRunning;
-  std::string step;             // what it does now, or did last, in words
-  uint64_t progress_done = 0;   // bytes
-  uint64_t progress_total = 0;  // 0: unknown
+  std::string step;                // what it does now, or did last, in words
+  uint64_t steps_done = 0;         // before the present one
+  uint64_t steps_total = 0;        // 0: unknown
+  uint64_t progress_done = 0;      // bytes
+  uint64_t progress_total = 0;     // 0: unknown
+  std::optional<uint64_t> eta_ms;  // until all bytes are moved, at the pace so far
   uint64_t created_ns = 0;
   uint64_t ended_ns = 0;
-  std::optional<Error> error;  // kFailed, kCancelled
+  std::optional<Error> error;  // kFailed, kCancelled, kUndoFailed
   // Of a job that is done (or failed after it changed something): the object made or changed, in
   // the form of control/json.h, and what each kind adds (control.h).
   nlohmann::json result;

@@ -1,11 +1,14 @@
 // The actions that jobs journal before they act: each takes something back, or finishes it when
 // there is no way back. Every one may run again after it ran, and after a restart of everything.
 //
-//   pool.discard     {pool}                    stop its daemon, remove its files
-//   volume.delete    {pool, name}
+//   pool.discard     {pool, finish}            stop its daemon, remove its files
+//   volume.delete    {pool, name, finish}
+//   volume.settle_size    {pool, name, size_bytes}   looks whether it has that size
+//   volume.settle_return  {pool, volume, kept}   looks whether the volume was switched
 //   points.delete    {pool, volumes, point}
 //   machine.forget   {machine}                 record and directory of one that was not completed
 //   machine.delete   {machine}                 finishes a deletion
+//   machine.settle   {machine, states}         looks whether the guest is where it should be
 //   snapshot.forget  {snapshot}                only while it is still "locked"
 //   snapshot.delete  {machine, snapshot}       finishes a deletion
 //   memory.clear     {pool, volume}            what a save has written that was not kept
@@ -15,6 +18,11 @@
 //   guest.load       {machine, target}         finishes the way back to a memory
 //   return.settle    {machine, target, kept, start, paused, memory}   looks whether the disks were
 //                                              switched, and if so finishes the return
+// With "finish" the deletion is what the job is for; without, it takes a creation back. With
+// "before_ns" (job_board.h) a volume or pool of that name that was made later is somebody else's.
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <filesystem>
 
 #include "base/log.h"
@@ -41,10 +49,30 @@ Status try_until_done(Status status) {
   return status;
 }
 
-Status discard_pool(Core& core, const std::string& pool) {
+Settled finished_if(bool finished) { return finished ? Settled::kFinished : Settled::kTakenBack; }
+
+Result<Settled> settled(const Status& done, bool finished) {
+  HOZON_TRY(Status(done));
+  return finished_if(finished);
+}
+
+uint64_t made_before_ns(const json& arguments) {
+  return link::u64_field_or(arguments, "before_ns", UINT64_MAX).value_or(UINT64_MAX);
+}
+
+uint64_t modified_ns(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return 0;
+  return static_cast<uint64_t>(status.st_mtim.tv_sec) * 1'000'000'000 +
+         static_cast<uint64_t>(status.st_mtim.tv_nsec);
+}
+
+Status discard_pool(Core& core, const json& arguments) {
+  const std::string pool = text_of(arguments, "pool");
   if (pool.empty()) return {};
   std::error_code error;
   const std::string place = core.storage.pool_directory(pool);
+  if (modified_ns(place) > made_before_ns(arguments)) return {};
   const std::string hidden = core.storage.pool_directory("." + pool + ".gone");
   HOZON_TRY(core.storage.stop_pool(pool));
   fs::remove_all(core.storage.pool_directory("." + pool + ".new"), error);
@@ -56,6 +84,35 @@ Status discard_pool(Core& core, const std::string& pool) {
   fs::remove_all(hidden, error);
   if (error) return errno_error(error.value(), "remove pool '{}'", pool);
   return {};
+}
+
+Status delete_volume(Core& core, const json& arguments) {
+  const std::string pool = text_of(arguments, "pool");
+  const std::string name = text_of(arguments, "name");
+  const auto volume = core.storage.volume(pool, name);
+  if (!volume) return std::unexpected(volume.error());
+  if (volume->created_ns > made_before_ns(arguments)) return {};
+  return core.storage.delete_volume(pool, name, true);
+}
+
+// The point that keeps the state that was left exists exactly if the volume was switched.
+Result<Settled> settle_volume_return(Core& core, const json& arguments) {
+  const auto kept = core.storage.point(text_of(arguments, "pool"), text_of(arguments, "volume"),
+                                       text_of(arguments, "kept"));
+  if (!kept && kept.error().code != Code::kNotFound) return std::unexpected(kept.error());
+  return finished_if(kept.has_value());
+}
+
+Result<Settled> settle_size(Core& core, const json& arguments) {
+  const auto volume =
+      HOZON_TRY(core.storage.volume(text_of(arguments, "pool"), text_of(arguments, "name")));
+  return finished_if(volume.size_bytes == HOZON_TRY(link::u64_field(arguments, "size_bytes")));
+}
+
+Result<Settled> settle_power(Core& core, const json& arguments) {
+  const std::string now = power_state_name(core.guests.state(text_of(arguments, "machine")).state);
+  const auto wanted = HOZON_TRY(link::strings_field(arguments, "states"));
+  return finished_if(std::ranges::find(wanted, now) != wanted.end());
 }
 
 Status forget_machine(Core& core, const std::string& uuid) {
@@ -74,51 +131,53 @@ Status forget_snapshot(Core& core, const std::string& uuid) {
   return core.inventory.delete_snapshot(uuid);
 }
 
-Status start_guest(Core& core, const json& arguments) {
+Result<Settled> start_guest(Core& core, const json& arguments) {
   const MachineRow machine = HOZON_TRY(core.inventory.machine(text_of(arguments, "machine")));
-  if (core.guests.state(machine.uuid).state != PowerState::kDown) return {};
+  const std::string kept = text_of(arguments, "unless_returned");
+  if (core.guests.state(machine.uuid).state != PowerState::kDown) return finished_if(kept.empty());
   // Then return.settle has started it, or its memory could not be loaded: that is not replaced by
   // a boot behind its owner's back.
-  const std::string kept = text_of(arguments, "unless_returned");
   if (!kept.empty()) {
     const auto row = core.inventory.snapshot(machine.uuid, kept);
-    if (row && row->status == "ok") return {};
+    if (row && row->status == "ok") return Settled::kTakenBack;
   }
   const Status started =
       core.boot(machine, flag_of(arguments, "paused") ? StartMode::kPaused : StartMode::kRun);
   if (!started && started.error().code != Code::kUnavailable) {
     log_error("machine '{}' stays down: {}", machine.name, started.error().what);
-    return {};
+    return Settled::kTakenBack;
   }
-  return started;
+  HOZON_TRY(started);
+  return finished_if(kept.empty());
 }
 
-Status load_guest(Core& core, const json& arguments) {
+Result<Settled> load_guest(Core& core, const json& arguments) {
   const MachineRow machine = HOZON_TRY(core.inventory.machine(text_of(arguments, "machine")));
   const SnapshotRow target =
       HOZON_TRY(core.inventory.snapshot(machine.uuid, text_of(arguments, "target")));
   const Status loaded = core.load_memory(machine, target);
-  if (loaded || loaded.error().code == Code::kUnavailable) return loaded;
+  if (loaded) return Settled::kFinished;
+  if (loaded.error().code == Code::kUnavailable) return std::unexpected(loaded.error());
   log_error("machine '{}' stays down: {}", machine.name, loaded.error().what);
-  return {};
+  return Settled::kTakenBack;
 }
 
 // The switch of the disks is one step of the data plane: the kept point exists exactly if it
 // happened.
-Status settle_return(Core& core, const json& arguments) {
+Result<Settled> settle_return(Core& core, const json& arguments) {
   const std::string machine = text_of(arguments, "machine");
   const std::string kept_uuid = text_of(arguments, "kept");
   const SnapshotRow kept = HOZON_TRY(core.inventory.snapshot(machine, kept_uuid));
-  if (kept.status == "ok" || kept.disks.empty()) return {};
+  if (kept.status == "ok" || kept.disks.empty()) return Settled::kTakenBack;
   const SnapshotDisk& disk = kept.disks.front();
   const auto point = core.storage.point(disk.pool, disk.volume, disk.point);
   if (!point) {
-    if (point.error().code == Code::kNotFound) return {};
+    if (point.error().code == Code::kNotFound) return Settled::kTakenBack;
     return std::unexpected(point.error());
   }
   const std::string target = text_of(arguments, "target");
   HOZON_TRY(core.record_return(machine, target, kept_uuid));
-  if (!flag_of(arguments, "start")) return {};
+  if (!flag_of(arguments, "start")) return Settled::kFinished;
   return flag_of(arguments, "memory")
              ? load_guest(core, {{"machine", machine}, {"target", target}})
              : start_guest(core, {{"machine", machine}, {"paused", flag_of(arguments, "paused")}});
@@ -126,29 +185,42 @@ Status settle_return(Core& core, const json& arguments) {
 
 }  // namespace
 
-Status Core::undo(const std::string& action, const json& arguments) {
-  if (action == "pool.discard") return discard_pool(*this, text_of(arguments, "pool"));
-  if (action == "volume.delete")
-    return storage.delete_volume(text_of(arguments, "pool"), text_of(arguments, "name"), true);
-  if (action == "points.delete")
-    return delete_points(text_of(arguments, "pool"),
-                         HOZON_TRY(link::strings_field(arguments, "volumes")),
-                         text_of(arguments, "point"));
-  if (action == "machine.forget") return forget_machine(*this, text_of(arguments, "machine"));
-  if (action == "machine.delete")
-    return try_until_done(delete_machine(text_of(arguments, "machine")));
-  if (action == "snapshot.forget") return forget_snapshot(*this, text_of(arguments, "snapshot"));
+Status Core::finish_or_forget(JobRun& run, uint64_t step, Status deleted) {
+  if (!deleted && deleted.error().code != Code::kUnavailable) HOZON_TRY(run.forget(step));
+  HOZON_TRY(deleted);
+  return run.commit([] { return Status(); });
+}
+
+Result<Settled> Core::undo(const std::string& action, const json& arguments) {
+  const std::string machine = text_of(arguments, "machine");
+  const bool finish = flag_of(arguments, "finish");
+  if (action == "pool.discard") return settled(discard_pool(*this, arguments), finish);
+  if (action == "volume.delete") return settled(delete_volume(*this, arguments), finish);
+  if (action == "volume.settle_size") return settle_size(*this, arguments);
+  if (action == "volume.settle_return") return settle_volume_return(*this, arguments);
+  if (action == "points.delete") {
+    const auto volumes = HOZON_TRY(link::strings_field(arguments, "volumes"));
+    return settled(delete_points(text_of(arguments, "pool"), volumes, text_of(arguments, "point")),
+                   finish);
+  }
+  if (action == "machine.forget") return settled(forget_machine(*this, machine), false);
+  if (action == "machine.delete") return settled(try_until_done(delete_machine(machine)), true);
+  if (action == "machine.settle") return settle_power(*this, arguments);
+  if (action == "snapshot.forget")
+    return settled(forget_snapshot(*this, text_of(arguments, "snapshot")), false);
   if (action == "snapshot.delete")
-    return try_until_done(
-        delete_snapshot(text_of(arguments, "machine"), text_of(arguments, "snapshot")));
+    return settled(try_until_done(delete_snapshot(machine, text_of(arguments, "snapshot"))),
+                   finish);
   if (action == "save.settle")
-    return settle_save(text_of(arguments, "machine"),
-                       link::bool_field_or(arguments, "run", true).value_or(true),
-                       link::bool_field_or(arguments, "live", true).value_or(true));
+    return settled(settle_save(machine, link::bool_field_or(arguments, "run", true).value_or(true),
+                               link::bool_field_or(arguments, "live", true).value_or(true)),
+                   false);
   if (action == "helper.end")
-    return end_helper(text_of(arguments, "machine"), text_of(arguments, "name"));
+    return settled(end_helper(machine, text_of(arguments, "name")), false);
   if (action == "memory.clear")
-    return MemoryVolume::clear(*this, text_of(arguments, "pool"), text_of(arguments, "volume"));
+    return settled(
+        MemoryVolume::clear(*this, text_of(arguments, "pool"), text_of(arguments, "volume")),
+        false);
   if (action == "guest.start") return start_guest(*this, arguments);
   if (action == "guest.load") return load_guest(*this, arguments);
   if (action == "return.settle") return settle_return(*this, arguments);

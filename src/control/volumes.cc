@@ -107,8 +107,8 @@ Result<std::vector<Point>> Control::points(const std::string& volume, bool all,
   return points;
 }
 
-Result<JobId> Control::start_volume_create(const VolumeRequest& request, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+Result<JobId> Control::start_volume_create(const VolumeRequest& request, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_name("volume", request.name, kVolumeNameMax));
   if (request.from.empty() || request.size_bytes != 0)
     HOZON_TRY(check_volume_size(request.size_bytes));
@@ -123,28 +123,33 @@ Result<JobId> Control::start_volume_create(const VolumeRequest& request, const s
     return to_json(
         core->view(HOZON_TRY(core->storage.volume(request.pool, request.name)), request.pool));
   };
-  return core_->begin_volume("volume.create", request.pool, {request.name}, request.name, key,
+  return core_->begin_volume("volume.create", request.pool, {request.name}, request.name, caller,
                              work);
 }
 
 Result<JobId> Control::start_volume_resize(const std::string& volume, uint64_t size_bytes,
                                            bool allow_shrink, const std::string& pool,
-                                           const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                           const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_volume_size(size_bytes));
   const std::string home = HOZON_TRY(core_->find_pool(volume, pool));
   HOZON_TRY(core_->refuse_if_machines(home, volume, "its size is one of the machine's settings"));
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
+    const uint64_t before = HOZON_TRY(core->storage.volume(home, volume)).size_bytes;
+    if (before != size_bytes)
+      HOZON_TRY(run.journal("volume.settle_size",
+                            {{"pool", home}, {"name", volume}, {"size_bytes", size_bytes}}));
     HOZON_TRY(core->storage.resize_volume(home, volume, size_bytes, allow_shrink));
+    HOZON_TRY(run.commit([] { return Status(); }));
     return to_json(core->view(HOZON_TRY(core->storage.volume(home, volume)), home));
   };
-  return core_->begin_volume("volume.resize", home, {volume}, volume, key, work);
+  return core_->begin_volume("volume.resize", home, {volume}, volume, caller, work);
 }
 
 Result<JobId> Control::start_volume_snapshot(const std::vector<std::string>& volumes,
                                              const std::string& point, const std::string& pool,
-                                             const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                             const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   if (volumes.empty()) return make_error(Code::kInvalidArgument, "name at least one volume");
   HOZON_TRY(check_point_name(point));
   std::string home = pool;
@@ -159,56 +164,71 @@ Result<JobId> Control::start_volume_snapshot(const std::vector<std::string>& vol
     home = found;
     names += (names.empty() ? "" : ", ") + volume;
   }
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
+    // Looked up before the undo is journaled: it must never delete a point that was there already.
+    for (const std::string& volume : volumes)
+      if (core->storage.point(home, volume, point))
+        return make_error(Code::kAlreadyExists, "volume '{}' has a point named '{}'", volume,
+                          point);
+    HOZON_TRY(
+        run.journal("points.delete", {{"pool", home}, {"volumes", volumes}, {"point", point}}));
     const auto made = HOZON_TRY(core->storage.snapshot(home, volumes, point));
+    HOZON_TRY(run.commit([] { return Status(); }));
     json points = json::array();
     for (size_t i = 0; i < made.size() && i < volumes.size(); ++i)
       points.push_back(to_json(core->view(made[i], volumes[i], home)));
     return json{{"points", points}};
   };
-  return core_->begin_volume("volume.snapshot", home, volumes, names + "@" + point, key, work);
+  return core_->begin_volume("volume.snapshot", home, volumes, names + "@" + point, caller, work);
 }
 
 Result<JobId> Control::start_volume_clone(const std::string& volume, const std::string& point,
                                           const std::string& new_volume, const std::string& pool,
-                                          const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                          const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_name("volume", new_volume, kVolumeNameMax));
   const std::string home = HOZON_TRY(core_->find_pool(volume, pool));
   if (!point.empty()) HOZON_TRY(core_->storage.point(home, volume, point));
   if (core_->storage.volume(home, new_volume))
     return make_error(Code::kAlreadyExists, "a volume named '{}' exists", new_volume);
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
+    if (core->storage.volume(home, new_volume))
+      return make_error(Code::kAlreadyExists, "a volume named '{}' exists", new_volume);
+    HOZON_TRY(run.journal("volume.delete", {{"pool", home}, {"name", new_volume}}));
     const auto made = HOZON_TRY(core->storage.clone(home, volume, point, new_volume));
+    HOZON_TRY(run.commit([] { return Status(); }));
     return to_json(core->view(made, home));
   };
   return core_->begin_volume("volume.clone", home, {new_volume},
-                             Storage::export_name(volume, point) + " " + new_volume, key, work);
+                             Storage::export_name(volume, point) + " " + new_volume, caller, work);
 }
 
 Result<JobId> Control::start_volume_return(const std::string& volume, const std::string& point,
-                                           const std::string& pool, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                           const std::string& pool, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const std::string home = HOZON_TRY(core_->find_pool(volume, pool));
   HOZON_TRY(core_->storage.point(home, volume, point));
   HOZON_TRY(
       core_->refuse_if_machines(home, volume, "use `hozon snapshot return` with the machine"));
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
     std::string kept = name_with_time("before-return-", wall_clock_ns());
     const std::string base = kept;
     for (int i = 2; core->storage.point(home, volume, kept); ++i)
       kept = fmt::format("{}-{}", base, i);
+    HOZON_TRY(
+        run.journal("volume.settle_return", {{"pool", home}, {"volume", volume}, {"kept", kept}}));
     HOZON_TRY(core->storage.return_to(home, {{volume, volume, point}}, kept));
+    HOZON_TRY(run.commit([] { return Status(); }));
     const auto info = HOZON_TRY(core->storage.volume(home, volume));
     return json{{"volume", to_json(core->view(info, home))}, {"kept", kept}};
   };
   return core_->begin_volume("volume.return", home, {volume}, Storage::export_name(volume, point),
-                             key, work);
+                             caller, work);
 }
 
 Result<JobId> Control::start_volume_delete(const std::string& volume, bool with_points,
-                                           const std::string& pool, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                           const std::string& pool, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const std::string home = HOZON_TRY(core_->find_pool(volume, pool));
   HOZON_TRY(core_->refuse_if_machines(home, volume, "it goes with `hozon machine delete`"));
   const uint64_t points = HOZON_TRY(core_->storage.volume(home, volume)).snapshot_count;
@@ -217,16 +237,19 @@ Result<JobId> Control::start_volume_delete(const std::string& volume, bool with_
         Code::kWrongState,
         "volume '{}' has {} points: delete them first, or all together with --with-points", volume,
         points);
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
-    HOZON_TRY(core->storage.delete_volume(home, volume, with_points));
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
+    const json arguments = {{"pool", home}, {"name", volume}, {"finish", true}};
+    const uint64_t step = HOZON_TRY(run.journal("volume.delete", arguments));
+    HOZON_TRY(
+        Core::finish_or_forget(run, step, core->storage.delete_volume(home, volume, with_points)));
     return json{{"deleted", volume}};
   };
-  return core_->begin_volume("volume.delete", home, {volume}, volume, key, work);
+  return core_->begin_volume("volume.delete", home, {volume}, volume, caller, work);
 }
 
 Result<JobId> Control::start_point_delete(const std::string& volume, const std::string& point,
-                                          const std::string& pool, const std::string& key) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_key(key))) return *found;
+                                          const std::string& pool, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const std::string home = HOZON_TRY(core_->find_pool(volume, pool));
   HOZON_TRY(core_->storage.point(home, volume, point));
   const std::string user = HOZON_TRY(core_->inventory.user_of_point(home, volume, point));
@@ -235,12 +258,15 @@ Result<JobId> Control::start_point_delete(const std::string& volume, const std::
                       "point '{}' of volume '{}' is part of snapshot '{}': use `hozon snapshot "
                       "delete`",
                       point, volume, user);
-  const auto work = [=, core = core_.get()](JobRun&) -> Result<json> {
-    HOZON_TRY(core->storage.delete_point(home, volume, point));
+  const auto work = [=, core = core_.get()](JobRun& run) -> Result<json> {
+    const json arguments = {
+        {"pool", home}, {"volumes", json::array({volume})}, {"point", point}, {"finish", true}};
+    const uint64_t step = HOZON_TRY(run.journal("points.delete", arguments));
+    HOZON_TRY(Core::finish_or_forget(run, step, core->storage.delete_point(home, volume, point)));
     return json{{"deleted", Storage::export_name(volume, point)}};
   };
   return core_->begin_volume("point.delete", home, {volume}, Storage::export_name(volume, point),
-                             key, work);
+                             caller, work);
 }
 
 }  // namespace hozon::control

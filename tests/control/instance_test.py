@@ -5,131 +5,19 @@ hozon-ram, QEMU (its firmware is guest enough here, so no kernel is needed).
 Method: one instance per class, spoken to over REST; hozond and QEMU are killed at bad moments.
 usage: instance_test.py BIN_DIRECTORY
 """
-import http.client
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
-import urllib.parse
 
-BIN = os.path.abspath(sys.argv.pop(1))
-
-
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=120)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from instance import BIN, InstanceCase  # noqa: E402
 
 
-class InstanceTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="hzi-")
-        subprocess.run([BIN + "/hozon-supervisor", "--dir", cls.dir, "--detach"], check=True,
-                       timeout=20)
-        cls.counter = 0
-        made = cls.call("POST", "/v1/pools?wait=true", {"name": "main", "size_bytes": 2 << 30})
-        assert made[0] == 200, made
-
-    @classmethod
-    def tearDownClass(cls):
-        for machine in cls.call("GET", "/v1/machines")[1]["items"]:
-            if machine["pid"]:
-                os.kill(machine["pid"], signal.SIGKILL)
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(cls.dir + "/run/supervisor.sock")
-            peer.sendall(b'{"op":"stop"}\n')
-            peer.recv(100)
-        shutil.rmtree(cls.dir)
-
-    @classmethod
-    def call(cls, method, path, body=None):
-        connection = Unix(cls.dir + "/run/api.sock")
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        return answer.status, json.loads(text) if text else None
-
-    def do(self, method, path, body=None):
-        """A job that has to end well; its result."""
-        status, result = self.call(method, path + ("&" if "?" in path else "?") + "wait=true",
-                                   body)
-        self.assertEqual(status, 200, result)
-        return result
-
-    def refused(self, code, words, method, path, body=None):
-        status, answer = self.call(method, path + ("&" if "?" in path else "?") + "wait=true", body)
-        self.assertGreaterEqual(status, 400)
-        self.assertEqual(answer["code"], code, answer)
-        self.assertIn(words, answer["detail"])
-        self.assertNotIn("\n", answer["detail"])
-
-    def get(self, path):
-        status, answer = self.call("GET", path)
-        self.assertEqual(status, 200, answer)
-        return answer
-
-    def new_machine(self, start=True, disks=2):
-        type(self).counter += 1
-        name = f"m{self.counter}"
-        self.do("POST", "/v1/machines", {"name": name, "memory_bytes": 64 << 20,
-                                         "disks": [{"size_bytes": 8 << 20}] * disks})
-        if start:
-            self.do("POST", f"/v1/machines/{name}/start", {})
-        return name
-
-    def machine(self, name):
-        return self.get(f"/v1/machines/{name}")
-
-    def wait_state(self, name, state, seconds=15):
-        end = time.time() + seconds
-        while time.time() < end:
-            if self.machine(name)["state"] == state:
-                return
-            time.sleep(0.05)
-        self.fail(f"{name} did not become {state}: {self.machine(name)}")
-
-    def names(self, name):
-        return [s["name"] for s in self.get(f"/v1/machines/{name}/snapshots")["items"]]
-
-    def uri(self, volume, point=""):
-        suffix = "?point=" + urllib.parse.quote(point) if point else ""
-        return self.get(f"/v1/volumes/{volume}/uri{suffix}")["uri"]
-
-    def fill(self, volume, byte):
-        subprocess.run(["qemu-io", "-f", "raw", "-c", f"write -P {byte} 0 1M", "-c", "flush",
-                        self.uri(volume)], check=True, capture_output=True, timeout=30)
-
-    def holds(self, uri, byte):
-        out = subprocess.run(["qemu-io", "-r", "-f", "raw", "-c", f"read -P {byte} 0 1M", uri],
-                             capture_output=True, text=True, timeout=30)
-        return out.returncode == 0 and "Pattern verification failed" not in out.stdout
-
-    def kill_hozond(self):
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(self.dir + "/run/supervisor.sock")
-            peer.sendall(b'{"op":"status"}\n')
-            children = json.loads(peer.makefile().readline())["children"]
-        os.kill(next(c["pid"] for c in children if c["name"] == "hozond"), signal.SIGKILL)
-
-    def check_pool(self):
-        check = self.do("POST", "/v1/pools/main/check", {})
-        self.assertTrue(check["clean"], check)
-        self.assertEqual(check["lost_blocks"], 0)
-
+class InstanceTest(InstanceCase):
     # ---- promises ----
 
     def test_life_of_a_machine(self):

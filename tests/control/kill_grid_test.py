@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Proves C2 for every kind of job: hozond killed with SIGKILL before and after every journalled step
+(src/control/stop_point.h), and again while it takes a job back, leaves after its restart the state
+before the job or the state after it; nothing is locked, half-made or orphaned.
+
+Method: one instance with two small machines. For each kind of job and N = 1, 2, ... the instance is
+put into a known state, hozond is told to die at point N of the job, and the world is judged:
+the job has ended, its end agrees with what is there, records and points agree, the pool is clean. The
+grid of a kind ends when a job passes all its points alive.
+usage: kill_grid_test.py BIN_DIRECTORY [unittest arguments]
+"""
+import json
+import os
+import sys
+import time
+import unittest
+
+os.environ["HOZON_TEST_STOPS"] = f"/tmp/hozon-stops-{os.getpid()}"
+STOPS = os.environ["HOZON_TEST_STOPS"]
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from instance import InstanceCase  # noqa: E402
+
+POINTS_MAX = 60
+UNCHANGING = ("pool.check",)  # done looks like not done
+
+
+class KillGrid(InstanceCase):
+    pool_bytes = 1 << 30
+
+    def order(self, *lines):
+        with open(STOPS + ".new", "w") as file:
+            file.write("".join(line + "\n" for line in lines))
+        os.rename(STOPS + ".new", STOPS)
+
+    def take_order_back(self):
+        """True when an order was not reached."""
+        try:
+            os.unlink(STOPS)
+            return True
+        except FileNotFoundError:
+            return False
+
+    def tearDown(self):
+        self.take_order_back()
+
+    def begin(self, method, path, body=None):
+        """The job, found again by its key when hozond died before it answered."""
+        key = f"k{time.time_ns()}"
+        for _ in range(100):
+            try:
+                status, job = self.call(method, path, body, {"Idempotency-Key": key})
+            except (ConnectionError, TimeoutError, OSError):
+                time.sleep(0.02)
+                continue
+            if status == 503:
+                time.sleep(0.02)
+                continue
+            self.assertEqual(status, 202, job)
+            return job
+        self.fail("hozond does not answer")
+
+    def settled(self, job):
+        end = time.time() + 60
+        while time.time() < end:
+            try:
+                now = self.call("GET", f"/v1/jobs/{job['id']}")[1]
+                if now["state"] != "running":
+                    return now
+            except (ConnectionError, TimeoutError, OSError):
+                pass
+            time.sleep(0.02)
+        self.fail(f"job {job} does not end")
+
+    # ---- the judge ----
+
+    def world(self):
+        """What a person sees, without what changes by itself."""
+        seen = {}
+        for machine in self.get("/v1/machines")["items"]:
+            name = machine["name"]
+            self.assertIsNone(machine["lock"], machine)
+            snapshots = self.all_snapshots(name)
+            for snapshot in snapshots:
+                self.assertEqual(snapshot["status"], "ok", snapshot)
+            seen[name] = (machine["state"], machine["current_parent_name"], machine["description"],
+                          sorted((s["name"], s["description"]) for s in snapshots
+                                 if s["kind"] == "user"))
+        volumes = self.get("/v1/volumes")["items"]
+        seen["volumes"] = sorted((v["name"], v["size_bytes"]) for v in volumes
+                                 if not v["name"].endswith(".ram"))
+        seen["points"] = sorted((v["name"], len(self.get(f"/v1/volumes/{v['name']}/points")["items"]))
+                                for v in volumes if not v["name"].startswith("m"))
+        seen["pools"] = sorted(p["name"] for p in self.get("/v1/pools")["items"])
+        return seen
+
+    def no_orphans(self):
+        """Every point of a machine's volume belongs to a record, and every record has its points."""
+        owned, found, homes = set(), set(), []
+        for machine in self.get("/v1/machines")["items"]:
+            homes.append(machine["directory"])
+            self.assertTrue(os.path.isdir(machine["directory"]), machine)
+            for snapshot in self.all_snapshots(machine["name"]):
+                for disk in snapshot["disks"]:
+                    owned.add((disk["volume"], disk["point"]))
+        for volume in self.get("/v1/volumes")["items"]:
+            for point in self.get(f"/v1/volumes/{volume['name']}/points")["items"]:
+                if volume["name"].startswith("m"):
+                    found.add((volume["name"], point["name"]))
+        self.assertEqual(owned, found)
+        places = os.listdir(self.dir + "/machines")
+        self.assertEqual(sorted(places), sorted(os.path.basename(h) for h in homes))
+        self.assertEqual(sorted(os.listdir(self.dir + "/pools")),
+                         sorted(p["name"] for p in self.get("/v1/pools")["items"]))
+
+    def all_snapshots(self, machine):
+        return self.get(f"/v1/machines/{machine}/snapshots")["items"]
+
+    def grid(self, kind, prepare, request, number_of_names=None):
+        """`prepare` brings the state before; `request` gives (method, path, body)."""
+        ends = {}
+        number = 0
+        while self.one(kind, prepare, request, ends, number + 1, f"kill {kind} {number + 1}"):
+            number += 1
+        self.assertGreater(number, 3)
+        # Now die twice: in the job, and while it is taken back or finished.
+        failed = [n for n, state in ends.items() if state == "failed"]
+        first = max(failed or [number // 2])
+        again = 0
+        while self.one(kind, prepare, request, {}, again + 1, f"kill {kind} {first}",
+                       f"kill undo {kind} {again + 1}"):
+            again += 1
+        self.assertGreater(again, 1)
+        self.check_pool()
+        self.assertIn("done", ends.values())
+        print(f"{kind}: {number} points, {again} in undoing")
+
+    def one(self, kind, prepare, request, ends, number, *orders):
+        """False when it went through without reaching the last order."""
+        self.assertLess(number, POINTS_MAX)
+        prepare()
+        before = self.world()
+        self.order(*orders)
+        ended = self.settled(self.begin(*request()))
+        alive = self.take_order_back()
+        after = self.world()
+        ends[number] = ended["state"]
+        with self.subTest(orders=orders, ended=ended):
+            self.assertIn(ended["state"], ("done", "failed"))
+            if ended["state"] == "failed" or kind in UNCHANGING:
+                self.assertEqual(after, before)
+            else:
+                self.assertNotEqual(after, before)
+            self.no_orphans()
+        return not alive
+
+    # ---- one grid per kind of job ----
+
+    def fresh(self, start=None):
+        """A new machine "mN" with two snapshots; the old one goes."""
+        def prepare():
+            for machine in self.get("/v1/machines")["items"]:
+                if machine["state"] != "down":
+                    self.do("POST", f"/v1/machines/{machine['name']}/kill", {})
+                self.do("DELETE", f"/v1/machines/{machine['name']}")
+            self.name = self.new_machine(start=False)
+            path = f"/v1/machines/{self.name}"
+            self.do("POST", path + "/snapshots", {"name": "one"})
+            self.do("POST", path + "/snapshots", {"name": "two"})
+            if start:
+                self.do("POST", path + "/start", {"paused": start == "paused"})
+        return prepare
+
+    def on_machine(self, method, path, body=None):
+        return lambda: (method, f"/v1/machines/{self.name}{path}", body)
+
+    def test_snapshot_create(self):
+        self.grid("snapshot.create", self.fresh(), self.on_machine("POST", "/snapshots", {"name": "new"}))
+
+    def test_snapshot_with_memory(self):
+        self.grid("snapshot.create", self.fresh("up"),
+                  self.on_machine("POST", "/snapshots", {"name": "new", "with_memory": True}))
+
+    def test_snapshot_return(self):
+        self.grid("snapshot.return", self.fresh(), self.on_machine("POST", "/snapshots/one/return", {}))
+
+    def test_snapshot_return_of_a_running_machine(self):
+        self.grid("snapshot.return", self.fresh("up"),
+                  self.on_machine("POST", "/snapshots/one/return", {}))
+
+    def test_snapshot_clone(self):
+        self.grid("snapshot.clone", self.fresh(),
+                  lambda: ("POST", f"/v1/machines/{self.name}/snapshots/one/clone",
+                           {"new_name": self.name + "c"}))
+
+    def test_snapshot_delete(self):
+        self.grid("snapshot.delete", self.fresh(), self.on_machine("DELETE", "/snapshots/one"))
+
+    def test_snapshot_rename(self):
+        self.grid("snapshot.rename", self.fresh(),
+                  self.on_machine("POST", "/snapshots/one/rename", {"new_name": "uno"}))
+
+    def test_snapshot_describe(self):
+        self.grid("snapshot.describe", self.fresh(),
+                  self.on_machine("POST", "/snapshots/one/describe", {"description": "words"}))
+
+    def test_machine_create(self):
+        self.grid("machine.create", self.fresh(),
+                  lambda: ("POST", "/v1/machines", {"name": self.name + "n", "memory_bytes": 64 << 20,
+                                                    "disks": [{"size_bytes": 8 << 20}] * 2}))
+
+    def test_machine_delete(self):
+        self.grid("machine.delete", self.fresh(), self.on_machine("DELETE", ""))
+
+    def test_machine_start(self):
+        self.grid("machine.start", self.fresh(), self.on_machine("POST", "/start", {}))
+
+    def test_machine_pause(self):
+        self.grid("machine.pause", self.fresh("up"), self.on_machine("POST", "/pause", {}))
+
+    def test_machine_resume(self):
+        self.grid("machine.resume", self.fresh("paused"), self.on_machine("POST", "/resume", {}))
+
+    def test_machine_kill(self):
+        self.grid("machine.kill", self.fresh("up"), self.on_machine("POST", "/kill", {}))
+
+    def volumes(self):
+        for volume in self.get("/v1/volumes")["items"]:
+            if not volume["machine"] and not volume["name"].startswith("m"):
+                self.do("DELETE", f"/v1/volumes/{volume['name']}?with_points=true")
+        self.do("POST", "/v1/volumes", {"name": "v", "size_bytes": 4 << 20})
+        self.do("POST", "/v1/volumes/v/snapshot", {"name": "p"})
+
+    def test_volume_create(self):
+        self.grid("volume.create", self.volumes,
+                  lambda: ("POST", "/v1/volumes", {"name": "w", "size_bytes": 4 << 20}))
+
+    def test_volume_resize(self):
+        self.grid("volume.resize", self.volumes,
+                  lambda: ("POST", "/v1/volumes/v/resize", {"size_bytes": 8 << 20}))
+
+    def test_volume_snapshot(self):
+        self.grid("volume.snapshot", self.volumes,
+                  lambda: ("POST", "/v1/volumes/v/snapshot", {"name": "q"}))
+
+    def test_volume_clone(self):
+        self.grid("volume.clone", self.volumes,
+                  lambda: ("POST", "/v1/volumes/v/clone", {"point": "p", "new_name": "w"}))
+
+    def test_volume_return(self):
+        self.grid("volume.return", self.volumes,
+                  lambda: ("POST", "/v1/volumes/v/return", {"point": "p"}))
+
+    def test_volume_delete(self):
+        self.grid("volume.delete", self.volumes,
+                  lambda: ("DELETE", "/v1/volumes/v?with_points=true", None))
+
+    def test_point_delete(self):
+        self.grid("point.delete", self.volumes, lambda: ("DELETE", "/v1/volumes/v/points/p", None))
+
+    def pools(self):
+        for pool in self.get("/v1/pools")["items"]:
+            if pool["name"] != "main":
+                self.do("DELETE", f"/v1/pools/{pool['name']}?force=true")
+        self.do("POST", "/v1/pools", {"name": "spare", "size_bytes": 64 << 20})
+
+    def test_pool_create(self):
+        self.grid("pool.create", self.pools,
+                  lambda: ("POST", "/v1/pools", {"name": "other", "size_bytes": 64 << 20}))
+
+    def test_pool_delete(self):
+        self.grid("pool.delete", self.pools, lambda: ("DELETE", "/v1/pools/spare", None))
+
+    def test_pool_check(self):
+        self.grid("pool.check", self.pools, lambda: ("POST", "/v1/pools/main/check", {}))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
