@@ -67,6 +67,13 @@ Result<JobId> post_shutdown(Control& control, const Request& request, const Call
                                         caller);
 }
 
+Result<JobId> post_quota(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const unsigned snapshots = HOZON_TRY(small_number(fields, "snapshots", 0));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_quota(request.part("machine"), snapshots, caller);
+}
+
 // For the verbs without parameters: {} or nothing.
 using PlainVerb = Result<JobId> (Control::*)(const std::string&, const Caller&);
 JobStarter plain(Control& control, PlainVerb verb) {
@@ -105,6 +112,9 @@ void add_machines(Router& router, Control& control) {
                 plain(control, &Control::start_machine_resume));
   add_job_route(router, control, "POST", one + "/kill", {}, Body::kOptional,
                 plain(control, &Control::start_machine_kill));
+  add_job_route(router, control, "POST", one + "/undo", {}, Body::kOptional,
+                plain(control, &Control::start_machine_undo));
+  add_job_route(router, control, "POST", one + "/quota", {}, Body::kRequired, bind(post_quota));
   add_job_route(router, control, "DELETE", one, {}, Body::kNone,
                 plain(control, &Control::start_machine_delete));
 }

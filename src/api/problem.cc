@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "control/explain.h"
+
 namespace hozon::api {
 
 int http_status(Code code) {
@@ -40,8 +42,17 @@ Response problem_status(int status, std::string_view code, std::string_view deta
   return response;
 }
 
-Response problem(const Error& error) {
-  return problem_status(http_status(error.code), code_name(error.code), error.what);
+Response problem(const Error& error) { return problem(error, {}); }
+
+Response problem(const Error& error, const TextMap& object) {
+  Response response = problem_status(http_status(error.code), code_name(error.code), error.what);
+  auto body = nlohmann::ordered_json::parse(response.body);
+  body["remedy"] = control::remedy_of(error.what);
+  body["object"] = nlohmann::ordered_json::object();
+  for (const auto& [kind, name] : object) body["object"][kind] = name;
+  response.body =
+      body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return response;
 }
 
 }  // namespace hozon::api

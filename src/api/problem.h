@@ -14,6 +14,8 @@ namespace hozon::api {
 
 int http_status(Code code);
 Response problem(const Error& error);
+// With what the request named: {"machine": "web", "snapshot": "before"}.
+Response problem(const Error& error, const TextMap& object);
 // For refusals of HTTP itself, which have a status of their own (405, 411, 413, 431 ...).
 Response problem_status(int status, std::string_view code, std::string_view detail);
 

@@ -153,7 +153,7 @@ Response Router::answer(Request& request) const {
     }
     if (auto refusal = refuse(entry.route, request)) return *refusal;
     auto response = entry.route.handler(request);
-    return response ? std::move(*response) : problem(response.error());
+    return response ? std::move(*response) : problem(response.error(), request.parts);
   }
   if (allow.empty())
     return problem(Error{Code::kNotFound,

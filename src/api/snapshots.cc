@@ -16,6 +16,8 @@ Result<JobId> post_snapshot(Control& control, const Request& request, const Call
   wanted.description = HOZON_TRY(fields.text_or("description", ""));
   wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
   wanted.disks = HOZON_TRY(fields.texts_or_none("disks"));
+  wanted.tags = HOZON_TRY(fields.texts_or_none("tags"));
+  wanted.expires_in_s = HOZON_TRY(fields.number_or("expires_in_s", 0));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_create(request.part("machine"), wanted, caller);
 }
@@ -53,16 +55,62 @@ Result<JobId> post_describe(Control& control, const Request& request, const Call
 Result<JobId> post_delete_snapshots(Control& control, const Request& request,
                                     const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
-  const std::vector<std::string> names = HOZON_TRY(fields.texts_or_none("snapshots"));
+  control::DeleteRequest wanted;
+  wanted.snapshots = HOZON_TRY(fields.texts_or_none("snapshots"));
+  wanted.subtree = HOZON_TRY(fields.flag_or("subtree", false));
+  wanted.all_unpinned = HOZON_TRY(fields.flag_or("all_unpinned", false));
+  wanted.ttl_s = HOZON_TRY(fields.number_or("ttl_s", wanted.ttl_s));
   HOZON_TRY(fields.finish());
-  if (names.empty())
-    return make_error(Code::kInvalidArgument,
-                      "field 'snapshots' must name at least one snapshot to delete");
-  return control.start_snapshot_delete(request.part("machine"), names, caller);
+  if (wanted.ttl_s > control::kTrashSecondsMax)
+    return make_error(Code::kInvalidArgument, "field 'ttl_s' is at most {}",
+                      control::kTrashSecondsMax);
+  return control.start_snapshot_delete(request.part("machine"), wanted, caller);
 }
 
 Result<JobId> delete_snapshot(Control& control, const Request& request, const Caller& caller) {
-  return control.start_snapshot_delete(request.part("machine"), {request.part("snapshot")}, caller);
+  control::DeleteRequest wanted;
+  wanted.snapshots = {request.part("snapshot")};
+  return control.start_snapshot_delete(request.part("machine"), wanted, caller);
+}
+
+Result<JobId> post_tag(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::vector<std::string> tags = HOZON_TRY(fields.texts_or_none("tags"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_tag(request.part("machine"), request.part("snapshot"), tags,
+                                    caller);
+}
+
+Result<JobId> post_expire(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const uint64_t in_s = HOZON_TRY(fields.number("in_s"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_expire(request.part("machine"), request.part("snapshot"), in_s,
+                                       caller);
+}
+
+Result<JobId> post_pin(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::string reason = HOZON_TRY(fields.text("reason"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_pin(request.part("machine"), request.part("snapshot"), reason,
+                                    caller);
+}
+
+Result<JobId> post_unpin(Control& control, const Request& request, const Caller& caller) {
+  const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_unpin(request.part("machine"), request.part("snapshot"), caller);
+}
+
+Result<JobId> post_restore(Control& control, const Request& request, const Caller& caller) {
+  const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  HOZON_TRY(fields.finish());
+  return control.start_trash_restore(request.part("machine"), request.part("snapshot"), caller);
+}
+
+Result<JobId> delete_trash(Control& control, const Request& request, const Caller& caller) {
+  return control.start_trash_empty(request.part("machine"), caller);
 }
 
 }  // namespace
@@ -89,6 +137,18 @@ void add_snapshots(Router& router, Control& control) {
   add_job_route(router, control, "POST", "/v1/machines/{machine}/delete-snapshots", {},
                 Body::kRequired, bind(post_delete_snapshots));
   add_job_route(router, control, "DELETE", one, {}, Body::kNone, bind(delete_snapshot));
+  add_job_route(router, control, "POST", one + "/tag", {}, Body::kRequired, bind(post_tag));
+  add_job_route(router, control, "POST", one + "/expire", {}, Body::kRequired, bind(post_expire));
+  add_job_route(router, control, "POST", one + "/pin", {}, Body::kRequired, bind(post_pin));
+  add_job_route(router, control, "POST", one + "/unpin", {}, Body::kOptional, bind(post_unpin));
+  const std::string trash = "/v1/machines/{machine}/trash";
+  router.add(
+      {"GET", trash, {}, Body::kNone, [&control](const Request& request) -> Result<Response> {
+         return list_response(HOZON_TRY(control.trash(request.part("machine"))));
+       }});
+  add_job_route(router, control, "DELETE", trash, {}, Body::kNone, bind(delete_trash));
+  add_job_route(router, control, "POST", trash + "/{snapshot}/restore", {}, Body::kOptional,
+                bind(post_restore));
   add_job_route(router, control, "POST", one + "/return", {}, Body::kOptional, bind(post_return));
   add_job_route(router, control, "POST", one + "/clone", {}, Body::kRequired, bind(post_clone));
   add_job_route(router, control, "POST", one + "/rename", {}, Body::kRequired, bind(post_rename));

@@ -47,6 +47,8 @@ struct Arguments {
   std::string until;
   std::vector<uint64_t> disk_sizes;
   std::vector<std::string> disks;
+  std::vector<std::string> tags;
+  std::string expires;
   uint64_t size_bytes = 0;
   uint64_t memory_bytes = 0;
   uint64_t cpus = 0;
@@ -62,6 +64,8 @@ struct Arguments {
   bool kill = false;
   bool data = false;
   bool all = false;
+  bool subtree = false;
+  bool for_good = false;
 };
 
 }  // namespace hozon::cli

@@ -51,6 +51,16 @@ CommandResult snapshot_rename(const Arguments& args, Context& context);
 CommandResult snapshot_describe(const Arguments& args, Context& context);
 CommandResult snapshot_delete(const Arguments& args, Context& context);
 
+CommandResult snapshot_tag(const Arguments& args, Context& context);
+CommandResult snapshot_expire(const Arguments& args, Context& context);
+CommandResult snapshot_pin(const Arguments& args, Context& context);
+CommandResult snapshot_unpin(const Arguments& args, Context& context);
+CommandResult trash_list(const Arguments& args, Context& context);
+CommandResult trash_restore(const Arguments& args, Context& context);
+CommandResult trash_empty(const Arguments& args, Context& context);
+CommandResult machine_undo(const Arguments& args, Context& context);
+CommandResult machine_quota(const Arguments& args, Context& context);
+
 CommandResult job_list(const Arguments& args, Context& context);
 CommandResult job_show(const Arguments& args, Context& context);
 CommandResult job_watch(const Arguments& args, Context& context);

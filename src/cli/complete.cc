@@ -15,10 +15,11 @@ const std::map<std::string, Names, std::less<>> kVerbs = {
     {"volume",
      {"create", "list", "show", "uri", "resize", "snapshot", "clone", "return", "delete"}},
     {"machine",
-     {"create", "list", "show", "start", "pause", "resume", "shutdown", "kill", "console",
-      "delete"}},
+     {"create", "list", "show", "start", "pause", "resume", "shutdown", "kill", "console", "undo",
+      "quota", "delete"}},
     {"snapshot",
-     {"create", "list", "tree", "show", "return", "clone", "rename", "describe", "delete"}},
+     {"create", "list", "tree", "show", "return", "clone", "rename", "describe", "tag", "expire",
+      "pin", "unpin", "trash", "delete"}},
     {"job", {"list", "show", "watch", "cancel"}},
 };
 

@@ -60,6 +60,9 @@ struct Address {
 };
 Result<Address> parse_address(const std::string& text);
 
+// "90s", "30m", "12h", "3d", "2w" in seconds; "never" is 0.
+Result<uint64_t> parse_duration(const std::string& text);
+
 std::string absolute_path(const std::string& path);  // empty stays empty
 
 }  // namespace hozon::cli

@@ -45,11 +45,56 @@ void declare_machines(CLI::App& root, Arguments& a) {
       .seconds("--timeout", "Leave after this time at the latest")
       .text("--until", a.until,
             "Leave when this text appeared; not before the timeout is an error");
+  add_verb(noun, a, "undo", "Undo the last return, or the last deletion of snapshots",
+           "hozon machine undo web", machine_undo)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "quota", "Limit how many snapshots a machine may have",
+           "hozon machine quota web 30", machine_quota)
+      .required("MACHINE", a.object, which)
+      .required("N", a.second, "The number, those made by the system counted; or off");
   add_verb(noun, a, "delete", "Delete a machine with its disks and snapshots",
            "hozon machine delete web", machine_delete)
       .required("MACHINE", a.object, which)
       .confirmed();
 }
+
+namespace {
+
+void declare_marks(CLI::App* noun, Arguments& a, const std::string& which, const std::string& one) {
+  add_verb(noun, a, "tag", "Set a snapshot's tags; none takes them away",
+           "hozon snapshot tag web before nightly db", snapshot_tag)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .any("TAG", a.others, "The tags");
+  add_verb(noun, a, "expire", "Say when a snapshot goes to the trash by itself",
+           "hozon snapshot expire web before 3d", snapshot_expire)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("TIME", a.third, "How long from now, such as 12h, 3d or 2w, or never");
+  add_verb(noun, a, "pin", "Protect a snapshot from being deleted and from expiring",
+           "hozon snapshot pin web before 'the auditors need it'", snapshot_pin)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("REASON", a.third, "Shown to whoever wants to delete it");
+  add_verb(noun, a, "unpin", "Take the protection away", "hozon snapshot unpin web before",
+           snapshot_unpin)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one);
+  CLI::App* trash = add_noun(*noun, "trash", "Deleted snapshots that can still come back");
+  add_verb(trash, a, "list", "List what was deleted, and until when it is kept",
+           "hozon snapshot trash list web", trash_list)
+      .required("MACHINE", a.object, which);
+  add_verb(trash, a, "restore", "Bring a deleted snapshot back",
+           "hozon snapshot trash restore web before", trash_restore)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, "Name that it had, or its uuid");
+  add_verb(trash, a, "empty", "Delete everything in the trash for good",
+           "hozon snapshot trash empty web", trash_empty)
+      .required("MACHINE", a.object, which)
+      .confirmed();
+}
+
+}  // namespace
 
 void declare_snapshots(CLI::App& root, Arguments& a) {
   CLI::App* noun = add_noun(root, "snapshot", "States of a machine that can be returned to");
@@ -61,6 +106,8 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .optional("NAME", a.second, "Name of the snapshot (default: made from the time)")
       .flag("--memory", a.with_memory, "With memory, so that the guest goes on where it was")
       .list("--disks", a.disks, "Only these disks, such as vda,vdb")
+      .list("--tags", a.tags, "Tags, such as nightly,db")
+      .text("--expires", a.expires, "Goes to the trash after this time, such as 12h or 3d")
       .text("--description", a.description, "What it is for");
   add_verb(noun, a, "list", "List snapshots, oldest first", "hozon snapshot list web -o json",
            snapshot_list)
@@ -96,8 +143,12 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "delete", "Delete snapshots; newer and older ones stay",
            "hozon snapshot delete web before after", snapshot_delete)
       .required("MACHINE", a.object, which)
-      .some("NAME", a.others, "Names of the snapshots")
+      .any("NAME", a.others, "Names of the snapshots")
+      .flag("--subtree", a.subtree, "And everything that grew from them")
+      .flag("--all", a.all, "All of the machine's that are not pinned")
+      .flag("--for-good", a.for_good, "Not through the trash: this cannot be undone")
       .confirmed();
+  declare_marks(noun, a, which, one);
 }
 
 }  // namespace hozon::cli

@@ -32,6 +32,9 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   details.add("Time", time_text(snapshot.created_ns));
   details.add("Machine was", snapshot.machine_state);
   details.add("Grew from", snapshot.parent_name);
+  details.add("Tags", fmt::format("{}", fmt::join(snapshot.tags, ", ")));
+  if (snapshot.pinned) details.add("Pinned", snapshot.pin_reason);
+  if (snapshot.expires_ns != 0) details.add("Expires", time_text(snapshot.expires_ns));
   details.add("Disks", fmt::format("{}", fmt::join(snapshot.disks, ", ")));
   if (snapshot.has_memory) add_memory(details, snapshot);
   if (snapshot.exclusive_bytes)
@@ -56,6 +59,8 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
   request.description = args.description;
   request.with_memory = args.with_memory;
   request.disks = args.disks;
+  request.tags = args.tags;
+  if (!args.expires.empty()) request.expires_in_s = HOZON_TRY(parse_duration(args.expires));
   const client::Json result = HOZON_TRY(context.client().create_snapshot(args.object, request));
   const client::Snapshot made(result);
   std::string pause;
@@ -141,19 +146,33 @@ CommandResult snapshot_describe(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_delete(const Arguments& args, Context& context) {
-  const std::string names = fmt::format("{}", fmt::join(args.others, ", "));
+  if (args.others.empty() && !args.all)
+    return make_error(Code::kInvalidArgument, "name the snapshots to delete, or say --all");
+  std::string what = fmt::format("{}", fmt::join(args.others, ", "));
+  if (args.all) what = "all that are not pinned";
+  if (args.subtree) what += " and what grew from there";
   if (!context.confirm(args, fmt::format("Delete snapshot{} {} of {}?",
-                                         args.others.size() == 1 ? "" : "s", names, args.object)))
+                                         args.others.size() == 1 ? "" : "s", what, args.object)))
     return make_error(Code::kCancelled, "not confirmed; nothing was deleted");
-  const client::Json result =
-      HOZON_TRY(context.client().delete_snapshots(args.object, args.others));
+  client::DeleteRequest request;
+  request.snapshots = args.others;
+  request.all_unpinned = args.all;
+  request.subtree = args.subtree;
+  request.for_good = args.for_good;
+  const client::Json result = HOZON_TRY(context.client().delete_snapshots(args.object, request));
+  const std::vector<std::string> deleted = client::texts_of(result, "deleted");
   if (context.printer().format() == Format::kName) {
-    context.printer().list(result, args.others, nullptr);
+    context.printer().list(result, deleted, nullptr);
     return ExitCode::kOk;
   }
-  const bool one = args.others.size() == 1;
+  const std::string names = fmt::format("{}", fmt::join(deleted, ", "));
+  const bool one = deleted.size() == 1;
   context.printer().done(result, names, "Snapshot{} {} of {} {} deleted.", one ? "" : "s", names,
                          args.object, one ? "is" : "are");
+  if (!args.for_good && context.interactive())
+    context.note(fmt::format("until {}, `hozon machine undo {}` brings {} back",
+                             time_text(client::number_of(result, "trash_until_ns")), args.object,
+                             one ? "it" : "them"));
   return ExitCode::kOk;
 }
 

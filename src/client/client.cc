@@ -283,6 +283,8 @@ Result<Json> Client::create_snapshot(const std::string& machine, const SnapshotR
                {"description", request.description},
                {"with_memory", request.with_memory},
                {"disks", request.disks}};
+  if (!request.tags.empty()) body["tags"] = request.tags;
+  if (request.expires_in_s != 0) body["expires_in_s"] = request.expires_in_s;
   return run("POST", machine_path(machine) + "/snapshots", body);
 }
 
@@ -306,9 +308,34 @@ Result<Json> Client::describe_snapshot(const std::string& machine, const std::st
              {{"description", description}});
 }
 
-Result<Json> Client::delete_snapshots(const std::string& machine,
-                                      const std::vector<std::string>& names) {
-  return run("POST", machine_path(machine) + "/delete-snapshots", {{"snapshots", names}});
+Result<Json> Client::delete_snapshots(const std::string& machine, const DeleteRequest& request) {
+  Json body = {{"snapshots", request.snapshots},
+               {"subtree", request.subtree},
+               {"all_unpinned", request.all_unpinned}};
+  if (request.for_good) body["ttl_s"] = 0;
+  return run("POST", machine_path(machine) + "/delete-snapshots", body);
+}
+
+Result<Json> Client::snapshot_verb(const std::string& machine, const std::string& snapshot,
+                                   const std::string& verb, const Json& body) {
+  return run("POST", snapshot_path(machine, snapshot) + "/" + verb, body);
+}
+
+Result<std::vector<Snapshot>> Client::trash(const std::string& machine) {
+  return list<Snapshot>(machine_path(machine) + "/trash");
+}
+
+Result<Json> Client::restore_from_trash(const std::string& machine, const std::string& snapshot) {
+  return run("POST", machine_path(machine) + "/trash/" + percent_encode(snapshot) + "/restore",
+             nullptr);
+}
+
+Result<Json> Client::empty_trash(const std::string& machine) {
+  return run("DELETE", machine_path(machine) + "/trash", nullptr);
+}
+
+Result<Json> Client::set_quota(const std::string& machine, uint64_t snapshots) {
+  return run("POST", machine_path(machine) + "/quota", {{"snapshots", snapshots}});
 }
 
 // ---- jobs ----

@@ -39,6 +39,14 @@ struct SnapshotRequest {
   std::string name, description;
   bool with_memory = false;
   std::vector<std::string> disks;
+  std::vector<std::string> tags;
+  uint64_t expires_in_s = 0;  // 0: never
+};
+
+struct DeleteRequest {
+  std::vector<std::string> snapshots;
+  bool subtree = false, all_unpinned = false;
+  bool for_good = false;  // not through the trash
 };
 
 struct VolumeRequest {
@@ -86,7 +94,7 @@ class Client {
   Result<Json> create_machine(const MachineRequest& request);
   Result<Json> start_machine(const std::string& name, bool paused);
   Result<Json> shutdown_machine(const std::string& name, uint64_t timeout_ms);
-  // "pause", "resume", "kill".
+  // "pause", "resume", "kill", "undo".
   Result<Json> machine_verb(const std::string& name, const std::string& verb);
   Result<Json> delete_machine(const std::string& name);
 
@@ -100,7 +108,14 @@ class Client {
                                const std::string& new_name);
   Result<Json> describe_snapshot(const std::string& machine, const std::string& snapshot,
                                  const std::string& description);
-  Result<Json> delete_snapshots(const std::string& machine, const std::vector<std::string>& names);
+  Result<Json> delete_snapshots(const std::string& machine, const DeleteRequest& request);
+  // "tag", "expire", "pin", "unpin", each with its body.
+  Result<Json> snapshot_verb(const std::string& machine, const std::string& snapshot,
+                             const std::string& verb, const Json& body);
+  Result<std::vector<Snapshot>> trash(const std::string& machine);
+  Result<Json> restore_from_trash(const std::string& machine, const std::string& snapshot);
+  Result<Json> empty_trash(const std::string& machine);
+  Result<Json> set_quota(const std::string& machine, uint64_t snapshots);
 
   Result<std::vector<Job>> jobs();
   Result<Job> job(uint64_t id);

@@ -142,6 +142,12 @@ Snapshot::Snapshot(Json object)
     duration_us = number_of(*memory, "duration_us");
   }
   for (const Json& disk : array_of(json, "disks")) disks.push_back(text_of(disk, "disk"));
+  tags = texts_of(json, "tags");
+  pinned = flag_of(json, "pinned");
+  pin_reason = text_of(json, "pin_reason");
+  expires_ns = number_of(json, "expires_ns");
+  trashed_ns = number_of(json, "trashed_ns");
+  trash_until_ns = number_of(json, "trash_until_ns");
 }
 
 Job::Job(Json from)

@@ -71,6 +71,10 @@ struct Snapshot {
   uint64_t zero_pages = 0, unchanged_pages = 0, duration_us = 0;
   std::optional<uint64_t> exclusive_bytes;
   std::vector<std::string> disks;  // their ids
+  std::vector<std::string> tags;
+  bool pinned = false;
+  std::string pin_reason;
+  uint64_t expires_ns = 0, trashed_ns = 0, trash_until_ns = 0;
 };
 
 struct Job {

@@ -134,10 +134,32 @@ class Control {
                                       const std::string& new_name, const Caller& caller = {});
   Result<JobId> start_snapshot_describe(const std::string& machine, const std::string& snapshot,
                                         const std::string& description, const Caller& caller = {});
-  // Refuses unless all exist. Result: {"deleted": [name]}.
-  Result<JobId> start_snapshot_delete(const std::string& machine,
-                                      const std::vector<std::string>& snapshots,
+  // Refuses unless all exist and none is pinned. Result: {"deleted": [name], "trash_until_ns"}.
+  Result<JobId> start_snapshot_delete(const std::string& machine, const DeleteRequest& request,
                                       const Caller& caller = {});
+  // Deleted ones whose time to live has not ended, oldest deletion first.
+  Result<std::vector<Snapshot>> trash(const std::string& machine) const;
+  // By the name that it had (the newest of that name) or its uuid. Result: {"restored": [name]}.
+  Result<JobId> start_trash_restore(const std::string& machine, const std::string& snapshot,
+                                    const Caller& caller = {});
+  Result<JobId> start_trash_empty(const std::string& machine, const Caller& caller = {});
+  // Undoes the newest of: the last return (by returning to what it left, so that undoing twice goes
+  // forward again) and the last deletion.
+  Result<JobId> start_machine_undo(const std::string& machine, const Caller& caller = {});
+  // Result of these: Snapshot.
+  Result<JobId> start_snapshot_tag(const std::string& machine, const std::string& snapshot,
+                                   const std::vector<std::string>& tags, const Caller& caller = {});
+  // 0: never. An expired snapshot goes to the trash.
+  Result<JobId> start_snapshot_expire(const std::string& machine, const std::string& snapshot,
+                                      uint64_t in_s, const Caller& caller = {});
+  // A pinned snapshot is neither deleted nor expired.
+  Result<JobId> start_snapshot_pin(const std::string& machine, const std::string& snapshot,
+                                   const std::string& reason, const Caller& caller = {});
+  Result<JobId> start_snapshot_unpin(const std::string& machine, const std::string& snapshot,
+                                     const Caller& caller = {});
+  // How many snapshots the machine may have, those of the system counted; 0: any number.
+  Result<JobId> start_machine_quota(const std::string& machine, uint64_t snapshots,
+                                    const Caller& caller = {});
 
  private:
   explicit Control(std::unique_ptr<Core> core);

@@ -1,11 +1,14 @@
 #include "control/core.h"
 
+#include <chrono>
 #include <filesystem>
 
 #include "base/log.h"
 #include "control/names.h"
 
 namespace hozon::control {
+
+constexpr auto kExpiryPause = std::chrono::seconds(2);
 
 Core::Core(Options given, Inventory opened)
     : options(std::move(given)),
@@ -17,7 +20,25 @@ Core::Core(Options given, Inventory opened)
         return undo(action, arguments);
       }) {}
 
-Core::~Core() { jobs.end(); }
+Core::~Core() {
+  {
+    const std::lock_guard guard(expiry_mutex_);
+    ending_ = true;
+  }
+  expiry_changed_.notify_all();
+  if (expiry_.joinable()) expiry_.join();
+  jobs.end();
+}
+
+void Core::watch_expiry() {
+  std::unique_lock guard(expiry_mutex_);
+  while (!ending_) {
+    guard.unlock();
+    expire(wall_clock_ns());
+    guard.lock();
+    expiry_changed_.wait_for(guard, kExpiryPause, [this] { return ending_; });
+  }
+}
 
 Result<std::unique_ptr<Core>> Core::open(Options options) {
   std::error_code error;
@@ -33,6 +54,7 @@ Result<std::unique_ptr<Core>> Core::open(Options options) {
   std::unique_ptr<Core> core(new Core(std::move(options), std::move(inventory)));
   core->adopt_guests();
   HOZON_TRY(core->jobs.recover());
+  core->expiry_ = std::thread([raw = core.get()] { raw->watch_expiry(); });
   return core;
 }
 

@@ -40,7 +40,7 @@ class Core {
   // --- views ---
   Result<Machine> view(const MachineRow& row);
   Snapshot view(const SnapshotRow& row, const MachineRow& machine,
-                const std::vector<SnapshotRow>& all) const;
+                const std::vector<SnapshotRow>& all);
   Result<nlohmann::json> machine_json(const std::string& uuid);
   Result<nlohmann::json> snapshot_json(const std::string& machine_uuid, const std::string& uuid);
   Volume view(const link::VolumeInfo& info, const std::string& pool);
@@ -73,6 +73,9 @@ class Core {
   Result<nlohmann::json> do_shutdown(JobRun& run, const MachineRow& machine, int timeout_ms);
 
   // --- snapshots ---
+  Result<SnapshotRow> listed_snapshot(const MachineRow& machine, const std::string& reference);
+  Status refuse_over_quota(const MachineRow& machine);
+  void expire(uint64_t now_ns);
   Result<SnapshotRow> usable_snapshot(const MachineRow& machine, const std::string& reference);
   Result<std::string> free_snapshot_name(const std::string& machine_uuid, const std::string& base);
   Result<nlohmann::json> do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row);
@@ -114,6 +117,11 @@ class Core {
  private:
   Core(Options options, Inventory inventory);
   void adopt_guests();
+  void watch_expiry();
+  std::condition_variable expiry_changed_;
+  std::mutex expiry_mutex_;
+  bool ending_ = false;
+  std::thread expiry_;
   std::mutex qemu_mutex_;
   std::optional<QemuBinary> qemu_;
 };

@@ -50,6 +50,20 @@ struct SnapshotRow {
   nlohmann::json settings;          // settings.h
   nlohmann::json environment;       // null, or what a memory restore needs to find again
   std::vector<SnapshotDisk> disks;  // "ram" among them when it has memory
+  SnapshotMarks marks;
+};
+
+// A deleted snapshot whose points are there still. Its record has the status "trashed", and its
+// uuid for a name.
+struct TrashRow {
+  uint64_t id = 0;  // grows with time
+  std::string snapshot;
+  std::string name;                   // that it had
+  std::string parent;                 // that it had
+  std::vector<std::string> children;  // that went to its parent
+  bool was_current = false;
+  uint64_t trashed_ns = 0;
+  uint64_t until_ns = 0;
 };
 
 struct StepRow {
@@ -95,7 +109,8 @@ class Inventory {
   Result<std::string> user_of_pool(const std::string& pool);
 
   // snapshots
-  Result<std::vector<SnapshotRow>> snapshots(const std::string& machine_uuid);  // oldest first
+  // Oldest first, without the trash.
+  Result<std::vector<SnapshotRow>> snapshots(const std::string& machine_uuid);
   Result<SnapshotRow> snapshot(const std::string& machine_uuid, const std::string& reference);
   Status insert_snapshot(const SnapshotRow& row);  // with its disks
   // Status, disks, memory, environment, machine_state.
@@ -106,6 +121,14 @@ class Inventory {
   // Its children and its machine's position move to its parent.
   Status delete_snapshot(const std::string& uuid);
   Result<bool> has_snapshot_name(const std::string& machine_uuid, const std::string& name);
+
+  Result<SnapshotMarks> marks(const std::string& snapshot_uuid);
+  Status set_marks(const std::string& snapshot_uuid, const SnapshotMarks& marks);
+  Result<uint64_t> quota(const std::string& machine_uuid);  // 0: none
+  Status set_quota(const std::string& machine_uuid, uint64_t snapshots);
+  Result<std::vector<TrashRow>> trash(const std::string& machine_uuid);  // oldest first
+  Status trash_snapshot(const std::string& uuid, uint64_t trashed_ns, uint64_t until_ns);
+  Status restore_snapshot(const TrashRow& trash, const std::string& name);
 
   // jobs
   Result<uint64_t> insert_job(const JobRow& row);

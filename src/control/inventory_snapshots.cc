@@ -5,7 +5,8 @@ namespace {
 
 constexpr const char* kSelectSnapshots =
     "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
-    "memory, settings, environment FROM snapshots WHERE machine = ?1 ORDER BY created_ns, uuid";
+    "memory, settings, environment FROM snapshots WHERE machine = ?1 AND status <> 'trashed' "
+    "ORDER BY created_ns, uuid";
 constexpr const char* kSelectSnapshot =
     "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
     "memory, settings, environment FROM snapshots "
@@ -42,6 +43,7 @@ Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
            {sql(snapshot.uuid)})))
     snapshot.disks.push_back(
         {disk.text(0), disk.text(1), disk.text(2), disk.text(3), disk.number(4), {}});
+  snapshot.marks = HOZON_TRY(marks(snapshot.uuid));
   return snapshot;
 }
 
@@ -78,6 +80,7 @@ Status Inventory::insert_snapshot(const SnapshotRow& row) {
                       "the machine has a snapshot named '{}': choose another name", row.name);
   HOZON_TRY(inserted);
   HOZON_TRY(replace_snapshot_disks(row));
+  HOZON_TRY(set_marks(row.uuid, row.marks));
   return transaction.commit();
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/log.h"
+#include "control/explain.h"
 #include "control/names.h"
 #include "control/stop_point.h"
 
@@ -16,6 +17,11 @@ using nlohmann::json;
 constexpr auto kUndoPause = std::chrono::seconds(1);
 // Stays in the journal when the job has reached what it is for, until its end is recorded.
 constexpr const char* kFinishedMark = "job.finished";
+
+Job explained(Job job) {
+  explain_job(job);
+  return job;
+}
 
 bool may_succeed_later(Code code) { return code == Code::kUnavailable || code == Code::kBusy; }
 
@@ -349,9 +355,10 @@ Result<Job> JobBoard::job(JobId id) {
   {
     const Guard guard(mutex_);
     const auto found = running_.find(id.value);
-    if (found != running_.end()) return found->second->job;
+    if (found != running_.end()) return explained(found->second->job);
   }
-  return inventory_.job(id.value);
+  Job job = HOZON_TRY(inventory_.job(id.value));
+  return explained(std::move(job));
 }
 
 std::vector<Job> JobBoard::jobs(size_t most) {
@@ -360,6 +367,7 @@ std::vector<Job> JobBoard::jobs(size_t most) {
   for (Job& job : jobs)
     if (const auto found = running_.find(job.id.value); found != running_.end())
       job = found->second->job;
+  for (Job& job : jobs) explain_job(job);
   return jobs;
 }
 

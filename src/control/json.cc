@@ -2,6 +2,8 @@
 
 #include <ctime>
 
+#include "control/explain.h"
+
 namespace hozon::control {
 namespace {
 
@@ -10,6 +12,16 @@ using nlohmann::json;
 template <typename T>
 json optional_json(const std::optional<T>& value) {
   return value ? json(*value) : json(nullptr);
+}
+
+json to_json(const std::vector<BlockedOperation>& blocked) {
+  json list = json::array();
+  for (const BlockedOperation& entry : blocked)
+    list.push_back({{"operation", entry.operation},
+                    {"code", code_name(entry.code)},
+                    {"reason", entry.reason},
+                    {"remedy", entry.remedy}});
+  return list;
 }
 
 }  // namespace
@@ -83,7 +95,9 @@ json to_json(const Volume& volume) {
           {"point_count", volume.point_count},
           {"mapped_bytes", optional_json(volume.mapped_bytes)},
           {"uri", volume.uri},
-          {"machine", volume.machine}};
+          {"machine", volume.machine},
+          {"allowed_operations", volume.allowed_operations},
+          {"blocked_operations", to_json(volume.blocked_operations)}};
 }
 
 json to_json(const Point& point) {
@@ -142,7 +156,9 @@ json to_json(const Machine& machine) {
       {"directory", machine.directory},
       {"console_socket", machine.console_socket},
       {"console_log", machine.console_log},
-      {"allowed_operations", machine.allowed_operations}};
+      {"snapshot_quota", machine.snapshot_quota},
+      {"allowed_operations", machine.allowed_operations},
+      {"blocked_operations", to_json(machine.blocked_operations)}};
   if (machine.lock) object["lock"] = {{"reason", machine.lock->reason}, {"job", machine.lock->job}};
   return object;
 }
@@ -186,7 +202,17 @@ json to_json(const Snapshot& snapshot) {
           {"memory", snapshot.memory ? to_json(*snapshot.memory) : json(nullptr)},
           {"disks", to_json(snapshot.disks)},
           {"exclusive_bytes", optional_json(snapshot.exclusive_bytes)},
-          {"settings", snapshot.settings}};
+          {"settings", snapshot.settings},
+          {"tags", snapshot.tags},
+          {"expires_ns", snapshot.expires_ns},
+          {"expires", utc_text(snapshot.expires_ns)},
+          {"pinned", snapshot.pinned},
+          {"pin_reason", snapshot.pin_reason},
+          {"trashed_ns", snapshot.trashed_ns},
+          {"trash_until_ns", snapshot.trash_until_ns},
+          {"trash_until", utc_text(snapshot.trash_until_ns)},
+          {"allowed_operations", snapshot.allowed_operations},
+          {"blocked_operations", to_json(snapshot.blocked_operations)}};
 }
 
 json to_json(const Job& job) {
@@ -206,9 +232,13 @@ json to_json(const Job& job) {
                  {"ended_ns", job.ended_ns},
                  {"ended", utc_text(job.ended_ns)},
                  {"error", nullptr},
-                 {"result", job.result}};
+                 {"result", job.result},
+                 {"allowed_operations", job.allowed_operations},
+                 {"blocked_operations", to_json(job.blocked_operations)}};
   if (job.error)
-    object["error"] = {{"code", code_name(job.error->code)}, {"message", job.error->what}};
+    object["error"] = {{"code", code_name(job.error->code)},
+                       {"message", job.error->what},
+                       {"remedy", remedy_of(job.error->what)}};
   return object;
 }
 

@@ -27,6 +27,11 @@ Status check_description(std::string_view text);
 // A positive multiple of 512 bytes, within what a volume can have.
 Status check_volume_size(uint64_t size_bytes);
 
+inline constexpr size_t kTagsMax = 16;
+inline constexpr size_t kTagMax = 64;
+inline constexpr uint64_t kExpirySecondsMax = 100ULL * 366 * 24 * 3600;
+Status check_tags(const std::vector<std::string>& tags);
+
 uint64_t wall_clock_ns();
 uint64_t monotonic_us();
 // "<prefix>20260131T120000Z"

@@ -108,7 +108,34 @@ ALTER TABLE jobs ADD COLUMN steps_done INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN steps_total INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations = {kVersion1, kVersion2};
+// What people put on snapshots, how many a machine may have, and deleted ones that can come back.
+constexpr const char* kVersion3 = R"sql(
+CREATE TABLE snapshot_marks (
+  snapshot TEXT PRIMARY KEY REFERENCES snapshots(uuid) ON DELETE CASCADE,
+  tags TEXT NOT NULL,
+  expires_ns INTEGER NOT NULL,
+  pinned INTEGER NOT NULL,
+  pin_reason TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE machine_quotas (
+  machine TEXT PRIMARY KEY REFERENCES machines(uuid) ON DELETE CASCADE,
+  snapshots INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE trash (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  snapshot TEXT NOT NULL UNIQUE REFERENCES snapshots(uuid) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  parent TEXT,
+  children TEXT NOT NULL,
+  was_current INTEGER NOT NULL,
+  trashed_ns INTEGER NOT NULL,
+  until_ns INTEGER NOT NULL
+) STRICT;
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3};
 
 }  // namespace
 

@@ -70,6 +70,7 @@ Result<Plan> make_plan(Core& core, const std::string& machine_uuid,
   plan.kept.created_ns = wall_clock_ns();
   plan.kept.name = HOZON_TRY(core.free_snapshot_name(
       machine_uuid, name_with_time("before-return-", plan.kept.created_ns)));
+  plan.kept.marks.expires_ns = plan.kept.created_ns + kTrashSeconds * 1'000'000'000;
   plan.kept.description = fmt::format("what returning to '{}' left", plan.target.name);
   plan.kept.parent = plan.before.current_parent;
   plan.kept.machine_state = power_state_name(plan.state);

@@ -44,6 +44,7 @@ Result<std::vector<Disk>> chosen_disks(const MachineRow& machine, const Snapshot
 
 Result<SnapshotRow> Core::usable_snapshot(const MachineRow& machine, const std::string& reference) {
   const SnapshotRow row = HOZON_TRY(inventory.snapshot(machine.uuid, reference));
+  if (row.status == "trashed") return listed_snapshot(machine, reference);
   if (row.status == "ok") return row;
   return make_error(Code::kBusy, "snapshot '{}' of machine '{}' is locked by a job", row.name,
                     machine.name);
@@ -115,7 +116,7 @@ Result<std::vector<Snapshot>> Control::snapshots(const std::string& machine,
 
 Result<Snapshot> Control::snapshot(const std::string& machine, const std::string& snapshot) const {
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
-  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  const SnapshotRow row = HOZON_TRY(core_->listed_snapshot(owner, snapshot));
   for (Snapshot& candidate : HOZON_TRY(snapshots(owner.uuid, true)))
     if (candidate.uuid == row.uuid) return std::move(candidate);
   return make_error(Code::kNotFound, "snapshot '{}' was deleted meanwhile", snapshot);
@@ -133,6 +134,10 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
                       "machine '{}' has a snapshot named '{}': choose another name", owner.name,
                       request.name);
   HOZON_TRY(chosen_disks(owner, request));
+  HOZON_TRY(check_tags(request.tags));
+  if (request.expires_in_s > kExpirySecondsMax)
+    return make_error(Code::kInvalidArgument, "an expiry is at most 100 years away");
+  HOZON_TRY(core_->refuse_over_quota(owner));
   const PowerState now = core_->guests.state(owner.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(owner.uuid));
   if (!lock && request.with_memory && now != PowerState::kUp && now != PowerState::kPaused)
@@ -152,6 +157,9 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
       snapshot.name =
           HOZON_TRY(core->free_snapshot_name(uuid, name_with_time("snap-", snapshot.created_ns)));
     snapshot.description = request.description;
+    snapshot.marks.tags = request.tags;
+    if (request.expires_in_s != 0)
+      snapshot.marks.expires_ns = snapshot.created_ns + request.expires_in_s * 1'000'000'000;
     snapshot.parent = row.current_parent;
     snapshot.machine_state = power_state_name(core->guests.state(uuid).state);
     snapshot.settings = settings_of(row);
@@ -172,7 +180,7 @@ Result<JobId> Control::start_snapshot_rename(const std::string& machine,
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_snapshot_name(new_name));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
-  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  const SnapshotRow row = HOZON_TRY(core_->listed_snapshot(owner, snapshot));
   if (row.name != new_name && HOZON_TRY(core_->inventory.has_snapshot_name(owner.uuid, new_name)))
     return make_error(Code::kAlreadyExists,
                       "machine '{}' has a snapshot named '{}': choose another name", owner.name,
@@ -191,57 +199,13 @@ Result<JobId> Control::start_snapshot_describe(const std::string& machine,
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_description(description));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
-  const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
+  const SnapshotRow row = HOZON_TRY(core_->listed_snapshot(owner, snapshot));
   const auto work = [core = core_.get(), row, description](JobRun& run) -> Result<json> {
     HOZON_TRY(run.commit([&] { return core->inventory.describe_snapshot(row.uuid, description); }));
     return core->snapshot_json(row.machine_uuid, row.uuid);
   };
   return core_->begin_machine("snapshot.describe", owner, object_name(owner, row.name), caller,
                               work);
-}
-
-namespace {
-
-Result<json> delete_snapshots(Core& core, JobRun& run, const MachineRow& owner,
-                              const std::vector<SnapshotRow>& rows) {
-  json deleted = json::array();
-  for (const SnapshotRow& row : rows) {
-    HOZON_TRY(run.check());
-    run.step(fmt::format("deleting '{}'", row.name));
-    // The step is a promise to finish: a point of it may be gone from here on.
-    const json arguments = {
-        {"machine", owner.uuid}, {"snapshot", row.uuid}, {"finish", row.uuid == rows.back().uuid}};
-    const uint64_t step = HOZON_TRY(run.journal("snapshot.delete", arguments));
-    HOZON_TRY(core.inventory.set_snapshot_status(row.uuid, "locked"));
-    HOZON_TRY(core.delete_snapshot(owner.uuid, row.uuid));
-    HOZON_TRY(run.forget(step));
-    deleted.push_back(row.name);
-    run.set_result({{"deleted", deleted}});
-  }
-  return json{{"deleted", deleted}};
-}
-
-}  // namespace
-
-Result<JobId> Control::start_snapshot_delete(const std::string& machine,
-                                             const std::vector<std::string>& snapshots,
-                                             const Caller& caller) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
-  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
-  if (snapshots.empty())
-    return make_error(Code::kInvalidArgument, "name at least one snapshot to delete");
-  std::vector<SnapshotRow> rows;
-  std::string names;
-  for (const std::string& reference : snapshots) {
-    SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, reference));
-    if (std::ranges::find(rows, row.uuid, &SnapshotRow::uuid) != rows.end()) continue;
-    names += (names.empty() ? "" : ",") + row.name;
-    rows.push_back(std::move(row));
-  }
-  return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), caller,
-                              [core = core_.get(), owner, rows](JobRun& run) {
-                                return delete_snapshots(*core, run, owner, rows);
-                              });
 }
 
 }  // namespace hozon::control

@@ -48,6 +48,14 @@ struct PoolCheck {
   uint64_t lost_blocks = 0;
 };
 
+// Why a record does not allow an operation now (explain.h).
+struct BlockedOperation {
+  std::string operation;
+  Code code;
+  std::string reason;
+  std::string remedy;  // a command, or empty
+};
+
 // ---- volumes ----
 
 struct Volume {
@@ -60,6 +68,8 @@ struct Volume {
   std::optional<uint64_t> mapped_bytes;  // in volume() only
   std::string uri;
   std::string machine;  // that it belongs to; empty: none
+  std::vector<std::string> allowed_operations;
+  std::vector<BlockedOperation> blocked_operations;
 };
 
 struct Point {
@@ -138,6 +148,8 @@ struct Machine {
   std::string console_socket;  // serial console, a unix stream socket while the machine is up
   std::string console_log;
   std::vector<std::string> allowed_operations;  // "start", "pause", "snapshot.create", ...
+  std::vector<BlockedOperation> blocked_operations;
+  uint64_t snapshot_quota = 0;  // 0: none
 };
 
 struct DiskRequest {
@@ -200,6 +212,32 @@ struct Snapshot {
   std::vector<SnapshotDisk> disks;
   std::optional<uint64_t> exclusive_bytes;  // sum over the disks; when sizes were asked for
   nlohmann::json settings;                  // memory_bytes, cpus, nics, disks, append, ...
+  std::vector<std::string> tags;
+  uint64_t expires_ns = 0;  // 0: never
+  bool pinned = false;
+  std::string pin_reason;
+  uint64_t trashed_ns = 0;  // in trash() only
+  uint64_t trash_until_ns = 0;
+  std::vector<std::string> allowed_operations;
+  std::vector<BlockedOperation> blocked_operations;
+};
+
+// What people put on a snapshot.
+struct SnapshotMarks {
+  std::vector<std::string> tags;
+  uint64_t expires_ns = 0;
+  bool pinned = false;
+  std::string pin_reason;
+};
+
+inline constexpr uint64_t kTrashSeconds = 7ULL * 24 * 3600;
+inline constexpr uint64_t kTrashSecondsMax = 366ULL * 24 * 3600;
+
+struct DeleteRequest {
+  std::vector<std::string> snapshots;
+  bool subtree = false;            // and all that grew from them
+  bool all_unpinned = false;       // all of the machine's that are not pinned
+  uint64_t ttl_s = kTrashSeconds;  // in the trash; 0: for good, at once
 };
 
 struct SnapshotRequest {
@@ -207,6 +245,8 @@ struct SnapshotRequest {
   std::string description;
   bool with_memory = false;
   std::vector<std::string> disks;  // empty: all attached disks
+  std::vector<std::string> tags;
+  uint64_t expires_in_s = 0;  // 0: never
 };
 
 // ---- jobs ----
@@ -247,6 +287,8 @@ struct Job {
   // Of a job that is done (or failed after it changed something): the object made or changed, in
   // the form of control/json.h, and what each kind adds (control.h).
   nlohmann::json result;
+  std::vector<std::string> allowed_operations;
+  std::vector<BlockedOperation> blocked_operations;
   bool is_ended() const { return state != JobState::kRunning; }
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "control/core.h"
+#include "control/explain.h"
 #include "control/json.h"
 #include "control/names.h"
 
@@ -76,11 +77,13 @@ Result<Machine> Core::view(const MachineRow& row) {
   machine.console_socket = machine.directory + "/" + kSerialSocket;
   machine.console_log = machine.directory + "/" + kSerialLog;
   if (!machine.lock) machine.allowed_operations = operations_in(machine.state);
+  machine.blocked_operations = explain_machine(machine, operations_in);
+  machine.snapshot_quota = HOZON_TRY(inventory.quota(row.uuid));
   return machine;
 }
 
 Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
-                    const std::vector<SnapshotRow>& all) const {
+                    const std::vector<SnapshotRow>& all) {
   Snapshot snapshot;
   snapshot.uuid = row.uuid;
   snapshot.name = row.name;
@@ -98,6 +101,11 @@ Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
   snapshot.memory = memory_of(row.memory);
   snapshot.disks = row.disks;
   snapshot.settings = row.settings;
+  snapshot.tags = row.marks.tags;
+  snapshot.expires_ns = row.marks.expires_ns;
+  snapshot.pinned = row.marks.pinned;
+  snapshot.pin_reason = row.marks.pin_reason;
+  explain_snapshot(snapshot, jobs.lock_of(machine_lock(machine.uuid)));
   return snapshot;
 }
 
@@ -107,6 +115,7 @@ Result<nlohmann::json> Core::machine_json(const std::string& uuid) {
   Machine machine = HOZON_TRY(view(row));
   machine.lock.reset();
   machine.allowed_operations = operations_in(machine.state);
+  machine.blocked_operations = explain_machine(machine, operations_in);
   return to_json(machine);
 }
 
@@ -127,6 +136,7 @@ Volume Core::view(const link::VolumeInfo& info, const std::string& pool) {
   volume.point_count = info.snapshot_count;
   volume.uri = storage.uri(pool, info.name);
   volume.machine = inventory.user_of_volume(pool, info.name).value_or("");
+  explain_volume(volume);
   return volume;
 }
 

@@ -135,6 +135,42 @@ class Instance(unittest.TestCase):
         self.refused(2, "need --kernel", "machine", "create", "m", "--disk", "1G", "--append", "x")
         self.assertEqual(json.loads(self.ok("machine", "list", "-o", "json")), [])
 
+    def test_marks_trash_and_undo(self):
+        self.ok("machine", "create", "web", "--disk", "8M", "--memory", "64M")
+        self.ok("snapshot", "create", "web", "a", "--tags", "x,y", "--expires", "3d")
+        self.ok("snapshot", "create", "web", "b")
+        shown = json.loads(self.ok("snapshot", "show", "web", "a", "-o", "json"))
+        self.assertEqual((shown["tags"], shown["expires_ns"] > shown["created_ns"]), (["x", "y"], True))
+        self.ok("snapshot", "expire", "web", "a", "never")
+        self.ok("snapshot", "tag", "web", "a")
+        self.ok("snapshot", "pin", "web", "a", "the auditors need it")
+        self.refused(4, "hozon snapshot unpin web a", "snapshot", "delete", "web", "a")
+        self.assertEqual(self.ok("snapshot", "delete", "web", "--all"),
+                         "Snapshot b of web is deleted.\n")
+        self.refused(2, "--all", "snapshot", "delete", "web")
+        self.assertEqual(self.ok("snapshot", "trash", "list", "web", "-o", "name"), "b\n")
+        self.assertIn("b", self.ok("machine", "undo", "web"))
+        self.assertEqual(self.ok("snapshot", "list", "web", "-o", "name"), "a\nb\n")
+        self.ok("snapshot", "delete", "web", "b")
+        self.assertIn("b of web is back", self.ok("snapshot", "trash", "restore", "web", "b"))
+        self.ok("snapshot", "delete", "web", "b")
+        self.assertIn("1 snapshots", self.ok("snapshot", "trash", "empty", "web"))
+        self.ok("machine", "quota", "web", "1")
+        self.refused(1, "quota", "snapshot", "create", "web")
+        self.ok("machine", "quota", "web", "off")
+        self.refused(2, "12h", "snapshot", "expire", "web", "a", "soon")
+        self.ok("snapshot", "unpin", "web", "a")
+        self.ok("machine", "delete", "web")
+
+    def test_jobs_can_be_watched_but_not_cancelled_when_they_have_ended(self):
+        self.ok("volume", "create", "j", "--size", "8M")
+        job = json.loads(self.ok("job", "list", "-o", "json"))
+        job = job["items"][0] if isinstance(job, dict) else job[0]
+        self.assertTrue(job["owner"])
+        self.assertIn("is done", self.ok("job", "watch", str(job["id"])))
+        self.refused(4, "has ended", "job", "cancel", str(job["id"]))
+        self.ok("volume", "delete", "j")
+
     def test_many_at_once(self):
         outcomes = []
 

@@ -83,8 +83,10 @@ class KillGrid(InstanceCase):
             for snapshot in snapshots:
                 self.assertEqual(snapshot["status"], "ok", snapshot)
             seen[name] = (machine["state"], machine["current_parent_name"], machine["description"],
-                          sorted((s["name"], s["description"]) for s in snapshots
-                                 if s["kind"] == "user"))
+                          machine["snapshot_quota"],
+                          sorted((s["name"], s["description"], s["pinned"], tuple(s["tags"]),
+                                  s["expires_ns"] != 0) for s in snapshots if s["kind"] == "user"),
+                          sorted(t["name"] for t in self.trash(name)))
         volumes = self.get("/v1/volumes")["items"]
         seen["volumes"] = sorted((v["name"], v["size_bytes"]) for v in volumes
                                  if not v["name"].endswith(".ram"))
@@ -99,7 +101,7 @@ class KillGrid(InstanceCase):
         for machine in self.get("/v1/machines")["items"]:
             homes.append(machine["directory"])
             self.assertTrue(os.path.isdir(machine["directory"]), machine)
-            for snapshot in self.all_snapshots(machine["name"]):
+            for snapshot in self.all_snapshots(machine["name"]) + self.trash(machine["name"]):
                 for disk in snapshot["disks"]:
                     owned.add((disk["volume"], disk["point"]))
         for volume in self.get("/v1/volumes")["items"]:
@@ -111,6 +113,9 @@ class KillGrid(InstanceCase):
         self.assertEqual(sorted(places), sorted(os.path.basename(h) for h in homes))
         self.assertEqual(sorted(os.listdir(self.dir + "/pools")),
                          sorted(p["name"] for p in self.get("/v1/pools")["items"]))
+
+    def trash(self, machine):
+        return self.get(f"/v1/machines/{machine}/trash")["items"]
 
     def all_snapshots(self, machine):
         return self.get(f"/v1/machines/{machine}/snapshots")["items"]
@@ -202,6 +207,28 @@ class KillGrid(InstanceCase):
     def test_snapshot_describe(self):
         self.grid("snapshot.describe", self.fresh(),
                   self.on_machine("POST", "/snapshots/one/describe", {"description": "words"}))
+
+    def test_snapshot_delete_for_good(self):
+        self.grid("snapshot.delete", self.fresh(),
+                  self.on_machine("POST", "/delete-snapshots", {"snapshots": ["one"], "ttl_s": 0}))
+
+    def test_snapshot_marks(self):
+        for kind, path, body in (("snapshot.tag", "tag", {"tags": ["x"]}),
+                                 ("snapshot.keep_for", "expire", {"in_s": 9999}),
+                                 ("snapshot.pin", "pin", {"reason": "why"})):
+            self.grid(kind, self.fresh(), self.on_machine("POST", "/snapshots/one/" + path, body))
+
+    def test_machine_quota(self):
+        self.grid("machine.quota", self.fresh(), self.on_machine("POST", "/quota", {"snapshots": 9}))
+
+    def trashed(self):
+        self.fresh()()
+        self.do("DELETE", f"/v1/machines/{self.name}/snapshots/one")
+
+    def test_trash(self):
+        self.grid("snapshot.restore", self.trashed, self.on_machine("POST", "/trash/one/restore", {}))
+        self.grid("machine.undo", self.trashed, self.on_machine("POST", "/undo", {}))
+        self.grid("trash.empty", self.trashed, self.on_machine("DELETE", "/trash"))
 
     def test_machine_create(self):
         self.grid("machine.create", self.fresh(),

@@ -1,0 +1,28 @@
+// src/control/explain.h
+// Why something is not possible now, in a form that a program can use: what every record says about
+// the operations that it does not allow, and what is taken out of a refusal's sentence.
+//
+// A sentence that knows a remedy names the command between backticks: "`hozon machine start web`".
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "control/types.h"
+
+namespace hozon::control {
+
+// The first command between backticks that begins with "hozon "; empty: none.
+std::string remedy_of(const std::string& sentence);
+
+// Every operation of machines that `allowed_in` knows in some state and `machine` does not allow.
+std::vector<BlockedOperation> explain_machine(
+    const Machine& machine, const std::function<std::vector<std::string>(PowerState)>& allowed_in);
+
+// Fills allowed_operations and blocked_operations. `lock`: of its machine.
+void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock);
+void explain_volume(Volume& volume);
+void explain_job(Job& job);
+
+}  // namespace hozon::control

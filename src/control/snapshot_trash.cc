@@ -1,0 +1,243 @@
+// Deleting goes through a trash, so that it can be undone until its time to live ends. Only then
+// (or when somebody empties the trash) the points go and their space comes back.
+#include <algorithm>
+
+#include "base/log.h"
+#include "control/core.h"
+#include "control/json.h"
+#include "control/names.h"
+
+namespace hozon::control {
+namespace {
+
+using nlohmann::json;
+
+std::string object_name(const MachineRow& machine, const std::string& snapshot) {
+  return machine.name + "@" + snapshot;
+}
+
+Status refuse_pinned(const MachineRow& owner, const SnapshotRow& row) {
+  if (!row.marks.pinned) return {};
+  return make_error(Code::kWrongState,
+                    "snapshot '{}' of machine '{}' is pinned ({}): `hozon snapshot unpin {} {}` "
+                    "lets it go",
+                    row.name, owner.name, row.marks.pin_reason, owner.name, row.name);
+}
+
+// The snapshot and everything that grew from it.
+void add_subtree(const std::vector<SnapshotRow>& all, std::vector<SnapshotRow>& chosen) {
+  for (size_t i = 0; i < chosen.size(); ++i)
+    for (const SnapshotRow& row : all) {
+      const bool is_child = row.parent == chosen[i].uuid;
+      if (is_child && std::ranges::find(chosen, row.uuid, &SnapshotRow::uuid) == chosen.end())
+        chosen.push_back(row);
+    }
+}
+
+Result<std::vector<SnapshotRow>> choose(Core& core, const MachineRow& owner,
+                                        const DeleteRequest& request) {
+  const auto all = HOZON_TRY(core.inventory.snapshots(owner.uuid));
+  std::vector<SnapshotRow> chosen;
+  for (const std::string& reference : request.snapshots) {
+    SnapshotRow row = HOZON_TRY(core.listed_snapshot(owner, reference));
+    if (std::ranges::find(chosen, row.uuid, &SnapshotRow::uuid) == chosen.end())
+      chosen.push_back(std::move(row));
+  }
+  if (request.all_unpinned)
+    std::ranges::copy_if(all, std::back_inserter(chosen),
+                         [](const SnapshotRow& row) { return !row.marks.pinned; });
+  if (request.subtree) add_subtree(all, chosen);
+  if (chosen.empty())
+    return make_error(Code::kInvalidArgument, "name at least one snapshot of '{}' to delete",
+                      owner.name);
+  for (const SnapshotRow& row : chosen) HOZON_TRY(refuse_pinned(owner, row));
+  return chosen;
+}
+
+Result<json> purge(Core& core, JobRun& run, const std::string& machine_uuid,
+                   const std::vector<std::pair<std::string, std::string>>& snapshots) {
+  json deleted = json::array();
+  for (const auto& [uuid, name] : snapshots) {
+    HOZON_TRY(run.check());
+    run.step(fmt::format("deleting '{}'", name));
+    // The step is a promise to finish: a point of it may be gone from here on.
+    const json arguments = {
+        {"machine", machine_uuid}, {"snapshot", uuid}, {"finish", uuid == snapshots.back().first}};
+    const uint64_t step = HOZON_TRY(run.journal("snapshot.delete", arguments));
+    if (HOZON_TRY(core.inventory.snapshot(machine_uuid, uuid)).status == "ok")
+      HOZON_TRY(core.inventory.set_snapshot_status(uuid, "locked"));
+    HOZON_TRY(core.delete_snapshot(machine_uuid, uuid));
+    HOZON_TRY(run.forget(step));
+    deleted.push_back(name);
+    run.set_result({{"deleted", deleted}});
+  }
+  return json{{"deleted", deleted}};
+}
+
+Result<json> move_to_trash(Core& core, JobRun& run, const std::vector<SnapshotRow>& rows,
+                           uint64_t ttl_s) {
+  const uint64_t now = wall_clock_ns();
+  const uint64_t until = now + ttl_s * 1'000'000'000;
+  json deleted = json::array();
+  const auto change = [&]() -> Status {
+    for (const SnapshotRow& row : rows) {
+      HOZON_TRY(core.inventory.trash_snapshot(row.uuid, now, until));
+      deleted.push_back(row.name);
+    }
+    return {};
+  };
+  HOZON_TRY(run.commit(change));
+  return json{{"deleted", deleted}, {"trash_until_ns", until}, {"trash_until", utc_text(until)}};
+}
+
+std::vector<std::pair<std::string, std::string>> names_of(const std::vector<SnapshotRow>& rows) {
+  std::vector<std::pair<std::string, std::string>> names;
+  for (const SnapshotRow& row : rows) names.emplace_back(row.uuid, row.name);
+  return names;
+}
+
+// Newest first, so that what went together finds its children again.
+Result<json> restore(Core& core, JobRun& run, const std::string& machine_uuid,
+                     std::vector<TrashRow> rows) {
+  json restored = json::array();
+  std::ranges::reverse(rows);
+  const auto change = [&]() -> Status {
+    for (const TrashRow& row : rows) {
+      const std::string name = HOZON_TRY(core.free_snapshot_name(machine_uuid, row.name));
+      HOZON_TRY(core.inventory.restore_snapshot(row, name));
+      restored.push_back(name);
+    }
+    return {};
+  };
+  HOZON_TRY(run.commit(change));
+  return json{{"undone", "snapshot.delete"}, {"restored", restored}};
+}
+
+}  // namespace
+
+Result<SnapshotRow> Core::listed_snapshot(const MachineRow& machine, const std::string& reference) {
+  SnapshotRow row = HOZON_TRY(inventory.snapshot(machine.uuid, reference));
+  if (row.status != "trashed") return row;
+  return make_error(Code::kNotFound,
+                    "snapshot '{}' of machine '{}' is in the trash: `hozon snapshot trash restore "
+                    "{} {}` brings it back",
+                    reference, machine.name, machine.name, reference);
+}
+
+Result<JobId> Control::start_snapshot_delete(const std::string& machine,
+                                             const DeleteRequest& request, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto rows = HOZON_TRY(choose(*core_, owner, request));
+  std::string names;
+  for (const SnapshotRow& row : rows) names += (names.empty() ? "" : ",") + row.name;
+  const auto work = [core = core_.get(), owner, rows, request](JobRun& run) -> Result<json> {
+    for (const SnapshotRow& row : rows) {
+      const SnapshotRow now = HOZON_TRY(core->usable_snapshot(owner, row.uuid));
+      HOZON_TRY(refuse_pinned(owner, now));
+    }
+    if (request.ttl_s == 0) return purge(*core, run, owner.uuid, names_of(rows));
+    return move_to_trash(*core, run, rows, request.ttl_s);
+  };
+  return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), caller, work);
+}
+
+Result<std::vector<Snapshot>> Control::trash(const std::string& machine) const {
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  std::vector<Snapshot> snapshots;
+  for (const TrashRow& row : HOZON_TRY(core_->inventory.trash(owner.uuid))) {
+    SnapshotRow record = HOZON_TRY(core_->inventory.snapshot(owner.uuid, row.snapshot));
+    record.name = row.name;
+    Snapshot snapshot = core_->view(record, owner, {});
+    snapshot.trashed_ns = row.trashed_ns;
+    snapshot.trash_until_ns = row.until_ns;
+    snapshots.push_back(std::move(snapshot));
+  }
+  return snapshots;
+}
+
+Result<JobId> Control::start_trash_restore(const std::string& machine, const std::string& snapshot,
+                                           const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  std::optional<TrashRow> newest;
+  for (const TrashRow& row : HOZON_TRY(core_->inventory.trash(owner.uuid)))
+    if (row.name == snapshot || row.snapshot == snapshot) newest = row;
+  if (!newest)
+    return make_error(Code::kNotFound,
+                      "there is no snapshot '{}' in the trash of machine '{}'; `hozon snapshot "
+                      "trash list {}` shows what is",
+                      snapshot, owner.name, owner.name);
+  return core_->begin_machine("snapshot.restore", owner, object_name(owner, newest->name), caller,
+                              [core = core_.get(), owner, row = *newest](JobRun& run) {
+                                return restore(*core, run, owner.uuid, {row});
+                              });
+}
+
+Result<JobId> Control::start_trash_empty(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto work = [core = core_.get(), owner](JobRun& run) -> Result<json> {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const TrashRow& row : HOZON_TRY(core->inventory.trash(owner.uuid)))
+      all.emplace_back(row.snapshot, row.name);
+    return purge(*core, run, owner.uuid, all);
+  };
+  return core_->begin_machine("trash.empty", owner, owner.name, caller, work);
+}
+
+Result<JobId> Control::start_machine_undo(const std::string& machine, const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto trash = HOZON_TRY(core_->inventory.trash(owner.uuid));
+  const uint64_t deleted_ns = trash.empty() ? 0 : trash.back().trashed_ns;
+  std::optional<SnapshotRow> left;  // what the last return left
+  for (const SnapshotRow& row : HOZON_TRY(core_->inventory.snapshots(owner.uuid)))
+    if (row.kind == "system" && row.status == "ok") left = row;
+  if (left && left->created_ns > deleted_ns)
+    return start_snapshot_return(owner.uuid, left->uuid, caller);
+  if (deleted_ns == 0)
+    return make_error(Code::kWrongState,
+                      "nothing was returned or deleted on machine '{}' that could be undone",
+                      owner.name);
+  std::vector<TrashRow> together;
+  std::ranges::copy_if(trash, std::back_inserter(together),
+                       [&](const TrashRow& row) { return row.trashed_ns == deleted_ns; });
+  return core_->begin_machine("machine.undo", owner, owner.name, caller,
+                              [core = core_.get(), owner, together](JobRun& run) {
+                                return restore(*core, run, owner.uuid, together);
+                              });
+}
+
+// What is past its time: expired snapshots go to the trash, states that returns left and trash go
+// for good. Pinned ones stay. A machine that is busy is looked at again the next time.
+void Core::expire(uint64_t now_ns) {
+  const auto machines = inventory.machines();
+  for (const MachineRow& owner : machines.value_or(std::vector<MachineRow>{})) {
+    std::vector<SnapshotRow> due;
+    std::vector<std::pair<std::string, std::string>> gone;
+    for (const SnapshotRow& row :
+         inventory.snapshots(owner.uuid).value_or(std::vector<SnapshotRow>{})) {
+      const SnapshotMarks& marks = row.marks;
+      if (marks.pinned || marks.expires_ns == 0 || marks.expires_ns > now_ns || row.status != "ok")
+        continue;
+      if (row.kind == "system")
+        gone.emplace_back(row.uuid, row.name);
+      else if (row.kind == "user")
+        due.push_back(row);
+    }
+    for (const TrashRow& row : inventory.trash(owner.uuid).value_or(std::vector<TrashRow>{}))
+      if (row.until_ns <= now_ns) gone.emplace_back(row.snapshot, row.name);
+    if (due.empty() && gone.empty()) continue;
+    const auto begun = begin_machine("snapshot.expire", owner, owner.name, {},
+                                     [this, owner, due, gone](JobRun& run) -> Result<json> {
+                                       if (!due.empty())
+                                         HOZON_TRY(move_to_trash(*this, run, due, kTrashSeconds));
+                                       return purge(*this, run, owner.uuid, gone);
+                                     });
+    if (!begun && begun.error().code != Code::kBusy)
+      log_error("expire snapshots of '{}': {}", owner.name, begun.error().what);
+  }
+}
+
+}  // namespace hozon::control
