@@ -29,9 +29,10 @@ class OneInstantTest(SnapshotCase):
             self.assertGreaterEqual(first, before)
             self.assertLess(first, after + 600, "it did not go back")
             self.stamps(9)  # every page of memory has been looked at
-            self.hozon("snapshot", "delete", self.name, f"s{number}", "--yes")
+            self.hozon("snapshot", "delete", self.name, f"s{number}", "--for-good",
+                       "--yes")
             for name in self.names():
-                self.hozon("snapshot", "delete", self.name, name, "--yes")
+                self.hozon("snapshot", "delete", self.name, name, "--for-good", "--yes")
         self.hozon("machine", "kill", self.name, "--yes")
 
 

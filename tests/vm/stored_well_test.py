@@ -43,13 +43,13 @@ class StoredWellTest(SnapshotCase):
             told = self.ask("snapshot", "show", self.name, name)["exclusive_bytes"]
             self.assertGreater(told, 100 * 1024, f"{name} is said to take nothing")
             before = self.pool_used()
-            self.hozon("snapshot", "delete", self.name, name, "--yes")
+            self.hozon("snapshot", "delete", self.name, name, "--for-good", "--yes")
             near = max(told // 10, MIB)
             wait_for(f"{told} bytes that {name} gives back",
                      lambda: abs(before - self.pool_used() - told) < near)
         self.returned("b")
         for name in self.names():
-            self.hozon("snapshot", "delete", self.name, name, "--yes")
+            self.hozon("snapshot", "delete", self.name, name, "--for-good", "--yes")
         self.assertNotIn(self.name + ".ram", self.volumes())
         wait_for("a pool as before", lambda: self.pool_used() - base < MIB)
 
