@@ -17,6 +17,8 @@ constexpr uint64_t kPointsVisitedMax = 4096;
 constexpr uint64_t kVisitsPerTurn = 32;
 // Of one failed request; longer ones are looked at up to here.
 constexpr uint64_t kBlocksLookedAtMax = 16384;
+// A disk that dies answers slowly; after so many finds the rest is left to a scrub.
+constexpr size_t kFoundMax = 16;
 
 Task<bool> holds(PoolCore& core, Tree tree, const DamagedBlock& found) {
   Edge edge;
@@ -69,7 +71,8 @@ class Search {
         buffer_(kBlockSize) {}
 
   Task<void> look(uint64_t first, uint64_t end) {
-    for (uint64_t index = first; index < end;) index = co_await look_at(index);
+    for (uint64_t index = first; index < end && found_.size() < kFoundMax;)
+      index = co_await look_at(index);
   }
   const std::vector<DamagedBlock>& found() const { return found_; }
 
