@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "link/scrub_report.h"
+
 namespace hozon::serve {
 namespace {
 
@@ -64,6 +66,57 @@ link::PoolStats to_link(const store::PoolStats& stats) {
           .failure = stats.failure};
 }
 
+link::DamagedPlace to_link(const store::DamagedPlace& place) {
+  link::DamagedPlace out{.object = place.object,
+                         .volume = place.volume,
+                         .offset_bytes = place.offset_bytes,
+                         .length_bytes = place.length_bytes,
+                         .block = place.block,
+                         .what = place.what,
+                         .touched = {},
+                         .touched_left_out = place.touched_left_out,
+                         .first_ns = place.first_ns,
+                         .last_ns = place.last_ns,
+                         .times = place.times};
+  for (const store::TouchedPoint& one : place.touched)
+    out.touched.push_back({one.volume, one.point});
+  return out;
+}
+
+std::vector<link::DamagedPlace> to_link(const std::vector<store::DamagedPlace>& places) {
+  std::vector<link::DamagedPlace> out;
+  for (const store::DamagedPlace& place : places) out.push_back(to_link(place));
+  return out;
+}
+
+std::string_view state_name(store::ScrubReport::State state) {
+  using State = store::ScrubReport::State;
+  switch (state) {
+    case State::kNone: return "none";
+    case State::kRunning: return "running";
+    case State::kDone: return "done";
+    case State::kCancelled: return "cancelled";
+    case State::kFailed: return "failed";
+  }
+  return "none";
+}
+
+link::ScrubReport to_link(const store::ScrubReport& report) {
+  return {.id = report.id,
+          .state = std::string(state_name(report.state)),
+          .failure = report.failure,
+          .started_ns = report.started_ns,
+          .ended_ns = report.ended_ns,
+          .total_bytes = report.total_bytes,
+          .done_bytes = report.done_bytes,
+          .points = report.points,
+          .metadata_blocks = report.metadata_blocks,
+          .map_blocks = report.map_blocks,
+          .data_blocks = report.data_blocks,
+          .damaged = to_link(report.damaged),
+          .damaged_left_out = report.damaged_left_out};
+}
+
 template <typename T>
 json to_json_array(const std::vector<T>& values) {
   json array = json::array();
@@ -84,6 +137,25 @@ Task<Answer> pool_check(Pool& pool, Request request) {
                                            .map_blocks = report.map_blocks,
                                            .data_blocks = report.data_blocks,
                                            .lost_blocks = report.lost_blocks});
+}
+
+Task<Answer> pool_damage(Pool& pool, Request) {
+  co_return json{{"places", to_json_array(pool.damaged_places())}};
+}
+
+Task<Answer> scrub_start(Pool& pool, Request request) {
+  HOZON_CO_TRY(const uint64_t rate, link::u64_field_or(request.parameters, "bytes_per_second", 0));
+  HOZON_CO_TRY(const uint64_t id, pool.start_scrub({.bytes_per_second = rate}));
+  co_return json{{"scrub", id}};
+}
+
+Task<Answer> scrub_show(Pool& pool, Request) {
+  co_return link::encode(to_link(pool.scrub_report()));
+}
+
+Task<Answer> scrub_cancel(Pool& pool, Request) {
+  pool.cancel_scrub();
+  co_return nothing();
 }
 
 Task<Answer> pool_checkpoint(Pool& pool, Request) {
@@ -222,7 +294,9 @@ constexpr std::array kOperations = {
     Operation{"volume.return", volume_return},     Operation{"volume.mapped", volume_mapped},
     Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
     Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
-    Operation{"point.exclusive", point_exclusive},
+    Operation{"point.exclusive", point_exclusive}, Operation{"pool.damage", pool_damage},
+    Operation{"pool.scrub.start", scrub_start},    Operation{"pool.scrub.show", scrub_show},
+    Operation{"pool.scrub.cancel", scrub_cancel},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -100,11 +101,23 @@ class Daemon {
       else
         log_info("pool '{}' has space again: guest writes go on", options_.name);
     }
+    if (stats.damaged > 0) tell_damage();
     if (stats.read_only && !read_only_) {
       read_only_ = true;
       log_error("pool '{}' takes no more writes: {}; restart hozon-stored after repairing the disk",
                 options_.name, stats.failure);
     }
+  }
+
+  // Each place once, when it is new.
+  void tell_damage() {
+    uint64_t newest_ns = told_damage_ns_;
+    for (const store::DamagedPlace& place : pool_->damaged_places()) {
+      if (place.first_ns <= told_damage_ns_) continue;
+      newest_ns = std::max(newest_ns, place.first_ns);
+      log_error("pool '{}' is damaged: {}", options_.name, store::to_sentence(place));
+    }
+    told_damage_ns_ = newest_ns;
   }
 
   Loop& loop_;
@@ -114,6 +127,7 @@ class Daemon {
   std::unique_ptr<PoolBackend> backend_;
   std::unique_ptr<NbdServer> nbd_;
   std::unique_ptr<LinkServer> link_;
+  uint64_t told_damage_ns_ = 0;
   bool parked_ = false;
   bool read_only_ = false;
 };

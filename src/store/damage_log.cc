@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
-
 namespace hozon::store {
 
 std::string to_sentence(const DamagedPlace& place) {
@@ -36,7 +34,6 @@ bool DamageLog::note(DamagedPlace place, uint64_t wall_ns) {
   }
   place.first_ns = wall_ns;
   place.times = 1;
-  log_error("damage: {}", to_sentence(place));
   if (places_.size() < kPlacesMax)
     places_.push_back(std::move(place));
   else
