@@ -137,6 +137,45 @@ NBD = {
     + nbd_option(4242, b"x" * 70000) + nbd_go(b"no such") + nbd_option(2),
 }
 
+def haggling(*options, flags=3):
+    """Input of nbd_handshake: the options without magic."""
+    return bytes([flags, 0]) + b"".join(
+        struct.pack("<BH", number, len(body)) + body for number, body in options)
+
+
+def named(name, *infos):
+    return struct.pack(">I", len(name)) + name + struct.pack(f">H{len(infos)}H", len(infos), *infos)
+
+
+def contexts(name, *queries):
+    return (struct.pack(">I", len(name)) + name + struct.pack(">I", len(queries))
+            + b"".join(struct.pack(">I", len(q)) + q for q in queries))
+
+
+HANDSHAKE = {
+    "go": haggling((8, b""), (10, contexts(b"disk", b"base:allocation", b"hozon:changed:p")),
+                   (6, named(b"disk@p", 0, 3)), (7, named(b"disk", 0, 1, 2, 3))),
+    "lists": haggling((3, b""), (9, contexts(b"disk", b"base:", b"hozon:", b"x")), (9, contexts(b"no")),
+                      (5, b""), (2, b"")),
+    "old": haggling((1, b"disk"), flags=1),
+    "bad": haggling((7, named(b"disk", 0)[:-1]), (6, b"\xff" * 9), (99, b"z" * 300), (7, named(b"none")),
+                    flags=7),
+}
+
+
+def io(command, offset=0, length=0, data=b"", flags=0):
+    """Input of nbd_transmission: a request without magic and cookie."""
+    return struct.pack("<HBQI", flags, command, offset, length) + data
+
+
+IO = b"".join([
+    io(1, 100, 1000, b"w" * 1000), io(1, 8192, 4096, b"f" * 4096, 1), io(0, 0, 65536), io(3),
+    io(4, 4096, 4096), io(6, 5, 9000, flags=2), io(6, 0, 4096, flags=16), io(5, 0, 4096),
+    io(7, 0, 1 << 20), io(7, 0, 1 << 20, flags=8), io(0, 1 << 20, 1), io(0, (1 << 64) - 1, 2), io(99),
+    io(1, 0, 1 << 27), io(2)])
+TRANSMISSION = {name: bytes([choice]) + IO
+                for name, choice in {"simple": 0, "structured": 1, "point": 3, "contexts": 5}.items()}
+
 HTTP = {
     "get": b"GET /v1/machines HTTP/1.1\r\nHost: h\r\n\r\n",
     "post": b"POST /v1/pools?wait=true HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
@@ -147,6 +186,62 @@ HTTP = {
                b"0\r\n\r\n",
     "expect": b"PUT /v1/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
     "close": b"DELETE /v1/machines/web HTTP/1.0\r\nConnection: close\r\n\r\n",
+}
+
+# --- parts of a pool, and changes of a whole one (fuzz/pool_fuzz.cc) ---
+def change(kind, which, offset, how, value=0):
+    return struct.pack("<BBHBQ", kind, which, offset, how, value)
+
+
+SUPERBLOCK, CATALOG, BITMAP, NODE, DATA, JOURNAL, FRAME, ANY = range(8)
+FLIP, NUMBER8, ZERO, COPY, TORN = 0, 19, 3, 4, 5
+POOL = {
+    "untouched": b"\0",
+    "untouched_mended": b"\1",
+    "superblock": b"\0" + change(SUPERBLOCK, 0, 500, FLIP),
+    "superblocks_mended": b"\1" + change(SUPERBLOCK, 0, 112, NUMBER8, 3) + change(SUPERBLOCK, 1, 48, NUMBER8, 9),
+    "catalog": b"\0" + change(CATALOG, 1, 600, FLIP),
+    "catalog_parent_mended": b"\1" + change(CATALOG, 1, 512 + 16, NUMBER8, 2),
+    "catalog_root_mended": b"\1" + change(CATALOG, 1, 1024 + 56, NUMBER8, 40),
+    "catalog_size_mended": b"\1" + change(CATALOG, 1, 512 + 32, NUMBER8, 1 << 51),
+    "bitmap_mended": b"\1" + change(BITMAP, 1, 4, NUMBER8, 0) + change(BITMAP, 0, 0, NUMBER8, 0),
+    "bitmap_cleared_mended": b"\1" + change(BITMAP, 1, 0, ZERO),
+    "node_pointer_mended": b"\1" + change(NODE, 3, 16, NUMBER8, 30),
+    "node_circle_mended": b"\1" + change(NODE, 0, 0, COPY, 9) + change(NODE, 2, 0, COPY, 11),
+    "node": b"\0" + change(NODE, 5, 17, FLIP),
+    "data": b"\0" + change(DATA, 5, 17, FLIP) + change(DATA, 9, 0, ZERO) + change(DATA, 2, 0, COPY, 60),
+    "journal": b"\0" + change(JOURNAL, 0, 33, FLIP),
+    "frame_torn": b"\0" + change(FRAME, 5, 0, TORN),
+    "frame_mended": b"\1" + change(FRAME, 0, 72, NUMBER8, 77) + change(FRAME, 2, 80, NUMBER8, 3),
+    "lost_data": b"\0" + change(ANY, 90, 0, ZERO) + change(ANY, 100, 0, ZERO) + change(ANY, 110, 0, ZERO),
+}
+MAP_NODE = {
+    "empty": b"\0\0",
+    "some": b"\0\1" + pointer(2, 5, 1) + pointer() * 7 + pointer(511, 6),
+    "past_the_end": b"\0\1" + pointer(512, 5),
+    "strange_flags": b"\0\1" + pointer(3, 5, 2),
+}
+BITMAPS = {
+    "small": b"\0\0" + b"\xff" * 20,
+    "past_the_end": b"\0\0" + b"\x0f" * 33,
+    "full": b"\0\0" + b"\xff" * 32,
+    "two_groups": b"\0\xff" + b"\x81" * 4096,
+}
+SESSION = {
+    "volumes": b'{"id":1,"op":"volume.list"}\n{"id":2,"op":"volume.create","name":"x","size_bytes":65536}\n'
+               b'{"id":3,"op":"volume.resize","name":"x","size_bytes":131072}\n'
+               b'{"id":4,"op":"volume.rename","name":"x","new_name":"y"}\n{"id":5,"op":"volume.show","name":"y"}\n'
+               b'{"id":6,"op":"volume.delete","name":"y","with_points":true}\n',
+    "points": b'{"id":1,"op":"volume.snapshot","volumes":["low","middle"],"point":"p"}\n'
+              b'{"id":2,"op":"point.list","volume":"low","all":true}\n'
+              b'{"id":3,"op":"volume.clone","volume":"low","point":"p","new_name":"c"}\n'
+              b'{"id":4,"op":"volume.return","items":[{"volume":"low","point_volume":"low","point":"p"}],"keep":"k"}\n'
+              b'{"id":5,"op":"point.rename","volume":"low","point":"p","new_name":"q"}\n'
+              b'{"id":6,"op":"point.delete","volume":"low","point":"q"}\n{"id":7,"op":"pool.drain"}\n',
+    "asks": b'{"id":1,"op":"pool.stats"}\n{"id":2,"op":"pool.check","data":true}\n{"id":3,"op":"pool.checkpoint"}\n'
+            b'{"id":4,"op":"volume.mapped","volume":"high","point":"two"}\n'
+            b'{"id":5,"op":"point.exclusive","volume":"high","point":"two"}\n'
+            b'{"id":6,"op":"point.ancestors","id":9}\n{"id":7,"op":"no.such"}\n\n[]\n',
 }
 
 # --- the migration stream of a machine with 64 KiB of RAM ---
@@ -196,6 +291,11 @@ def main():
         put("ram_stream", name, data)
     for name, data in LINK.items():
         put("link_message", name, data)
+    for folder, inputs in {"nbd_handshake": HANDSHAKE, "nbd_transmission": TRANSMISSION, "pool": POOL,
+                           "map_node": MAP_NODE, "bitmap": BITMAPS, "link_session": SESSION,
+                           "canary": {"canarx": b"canarx"}}.items():
+        for name, data in inputs.items():
+            put(folder, name, data)
     for name, data in NBD.items():
         put("nbd_session", name, data)
     put("superblock", "empty_pool", superblock())

@@ -1,5 +1,6 @@
 // Runs a fuzz target without libFuzzer: every file of a corpus directory, then mutations of it that
-// are the same in every run. A crash prints which file and which mutation.
+// are the same in every run (3000 of each file, unless another number is given). A crash prints
+// which file and which mutation.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+extern "C" [[gnu::weak]] int LLVMFuzzerInitialize(int* argc, char*** argv);
 
 namespace {
 
@@ -90,10 +92,12 @@ void say_place() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    fmt::print(stderr, "usage: {} CORPUS_DIRECTORY\n", argv[0]);
+  const int mutations = argc == 3 ? std::atoi(argv[2]) : kMutationsPerFile;
+  if (argc < 2 || argc > 3 || mutations < 1) {
+    fmt::print(stderr, "usage: {} CORPUS_DIRECTORY [MUTATIONS]\n", argv[0]);
     return 2;
   }
+  if (LLVMFuzzerInitialize != nullptr) LLVMFuzzerInitialize(&argc, &argv);
   std::signal(SIGABRT, [](int) { say_place(); });
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(argv[1])) files.push_back(entry);
@@ -106,7 +110,7 @@ int main(int argc, char** argv) {
   for (const auto& path : files) {
     const std::vector<uint8_t> seed = read_file(path);
     uint64_t random = 1;
-    for (int i = 0; i <= kMutationsPerFile; ++i) {
+    for (int i = 0; i <= mutations; ++i) {
       std::vector<uint8_t> bytes = seed;
       if (i > 0) mutate(bytes, random);
       place = fmt::format("seed file {}, mutation {}\n", path.filename().string(), i);

@@ -169,9 +169,18 @@ Task<Status> PoolCore::commit(BuildRecords build) {
   co_return Status{};
 }
 
+// What is replaced at replay comes from the disk: a bitmap that calls it free is damage, not a bug.
+void PoolCore::replay_retire(uint64_t block, bool under_mark) {
+  if (space.is_live(block))
+    space.replay_retire({block, 1}, under_mark);
+  else if (replay_fault)
+    replay_fault = make_error(Code::kCorruption,
+                              "block {} is in use, but the pool's bitmap says it is free", block);
+}
+
 void PoolCore::retire_data(uint64_t block) {
   if (replaying) {
-    space.replay_retire({block, 1}, replay_under_mark);
+    replay_retire(block, replay_under_mark);
     return;
   }
   const bool barrier = barrier_generation_ > superblock.generation;
@@ -180,7 +189,7 @@ void PoolCore::retire_data(uint64_t block) {
 
 void PoolCore::retire_node(uint64_t block) {
   if (replaying) {
-    space.replay_retire({block, 1}, false);
+    replay_retire(block, false);
     return;
   }
   space.retire({block, 1}, 0, next_generation());

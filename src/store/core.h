@@ -76,6 +76,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   bool closing = false;
   bool replaying = false;
   bool replay_under_mark = false;  // the frame that is replayed is covered by the largest mark
+  Status replay_fault;             // what replay cannot believe: trees and bitmap disagree
   Status health;                   // why the pool is read-only, once it is
   Event space_freed;               // blocks became free, or the pool failed or closes
   Event journal_freed;             // the journal's tail moved, or the pool failed or closes
@@ -125,6 +126,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
 
  private:
   Task<void> punch(Run run);
+  void replay_retire(uint64_t block, bool under_mark);
   Mutex sync_mutex_;
   uint64_t retire_sequence_ = 0;
   uint64_t barrier_generation_ = 0;

@@ -189,6 +189,27 @@ Task<Status> load_catalog(PoolCore& core) {
   co_return Status{};
 }
 
+// The next checkpoint gives these blocks back: it must be able to take them for what they are.
+Status check_own_blocks(const PoolCore& core) {
+  Status sound;
+  Bitmap seen(core.space.total());
+  const auto visit = [&](const Pointer& pointer, uint8_t) {
+    if (!sound) return;
+    const uint64_t block = pointer.block;
+    if (!core.space.is_live(block))
+      sound = make_error(Code::kCorruption,
+                         "block {} holds a part of the pool's catalog or bitmap, but the pool's "
+                         "bitmap says it is free",
+                         block);
+    else if (!seen.set(block))
+      sound = make_error(Code::kCorruption,
+                         "block {} holds two parts of the pool's catalog or bitmap", block);
+  };
+  core.bitmap_tree.for_each_block(visit);
+  core.catalog_tree.for_each_block(visit);
+  return sound;
+}
+
 // --- replay ---
 
 Status validate_map(const PoolCore& core, const format::MapRecord& record) {
@@ -311,8 +332,10 @@ Task<Status> replay(PoolCore& core) {
   core.replaying = true;
   for (const auto& frame : scan.frames) {
     core.replay_under_mark = frame.header.sequence <= mark;
-    for (const format::Record& record : frame.records)
+    for (const format::Record& record : frame.records) {
       HOZON_CO_CHECK(co_await replay_record(core, record));
+      HOZON_CO_CHECK(core.replay_fault);
+    }
   }
   core.replaying = false;
   core.checkpointer->set_frozen_generation(sb.generation);
@@ -337,6 +360,7 @@ Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& da
   HOZON_CO_CHECK(co_await load_bitmap(*core, repair != nullptr ? repair->bitmap : nullptr));
   HOZON_CO_CHECK(co_await load_catalog(*core));
   if (repair != nullptr) HOZON_CO_CHECK(co_await repair->before_replay(*core));
+  HOZON_CO_CHECK(check_own_blocks(*core));
   HOZON_CO_CHECK(co_await replay(*core));
   co_return core;
 }
