@@ -171,7 +171,9 @@ def program_as_module(path):
 def lose_data(module, directory, choose):
     """As a power cut after a kill: a block that a record after the last mark maps never reached the
     medium. False when there is none."""
-    frames = module.Pool(str(directory)).scan()
+    pool = module.Pool(str(directory))
+    frames = pool.scan()
+    pool.close()
     mark = max((mark for _, mark, _ in frames), default=0)
     maps = [values for sequence, _, records in frames if sequence > mark
             for kind, values in records if kind == 1]
