@@ -10,7 +10,7 @@ PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-check
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
-.PHONY: help deps build demo test soak sim rot bench bench-quick asan tsan fuzz lint format install clean
+.PHONY: help deps build demo test soak sim rot bench bench-quick asan tsan valgrind fuzz lint format install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -65,6 +65,11 @@ tsan: deps ## the fast tests under ThreadSanitizer
 	@$(call CONFIGURE,tsan)
 	@cmake --build --preset tsan -j $(JOBS)
 	@ctest --preset tsan -j $(JOBS)
+
+valgrind: build ## the thread backend under valgrind memcheck
+	@tools/bootstrap valgrind
+	@cmake --build --preset check -j $(JOBS) --target io_test store_test sim
+	@tools/valgrind --build build/check
 
 fuzz: ## run every fuzzer for FUZZ_SECONDS (60) each
 	@tools/bootstrap build fuzz
