@@ -123,7 +123,12 @@ Result<nlohmann::json> Core::snapshot_json(const std::string& machine_uuid,
                                            const std::string& uuid) {
   const MachineRow machine = HOZON_TRY(inventory.machine(machine_uuid));
   const auto all = HOZON_TRY(inventory.snapshots(machine_uuid));
-  return to_json(view(HOZON_TRY(inventory.snapshot(machine_uuid, uuid)), machine, all));
+  // As in machine_json(): the lock that is held now is gone when the result is read.
+  Snapshot snapshot = view(HOZON_TRY(inventory.snapshot(machine_uuid, uuid)), machine, all);
+  snapshot.allowed_operations.clear();
+  snapshot.blocked_operations.clear();
+  explain_snapshot(snapshot, std::nullopt);
+  return to_json(snapshot);
 }
 
 Volume Core::view(const link::VolumeInfo& info, const std::string& pool) {

@@ -130,6 +130,7 @@ class MarksTest(InstanceCase):
         made = self.do("POST", path + "/snapshots",
                        {"name": "b", "tags": ["nightly", "db"], "expires_in_s": 3600})
         self.assertEqual(made["tags"], ["nightly", "db"])
+        self.assertIn("return", made["allowed_operations"])  # not busy with the job that made it
         self.assertEqual(made["expires_ns"] - made["created_ns"], 3600 * 10**9)
         self.do("POST", path + "/snapshots/a/tag", {"tags": ["x"]})
         self.assertEqual(self.get(path + "/snapshots/a")["tags"], ["x"])
