@@ -52,7 +52,8 @@ Status try_until_done(Status status) {
 Settled finished_if(bool finished) { return finished ? Settled::kFinished : Settled::kTakenBack; }
 
 Result<Settled> settled(const Status& done, bool finished) {
-  HOZON_TRY(Status(done));
+  // What is gone already is as good as deleted.
+  if (!done && done.error().code != Code::kNotFound) return std::unexpected(done.error());
   return finished_if(finished);
 }
 

@@ -106,6 +106,8 @@ class KillGrid(InstanceCase):
                     owned.add((disk["volume"], disk["point"]))
         for volume in self.get("/v1/volumes")["items"]:
             for point in self.get(f"/v1/volumes/{volume['name']}/points")["items"]:
+                if volume["name"].endswith(".ram") and point["name"] == "empty":
+                    continue  # what the head returns to between saves
                 if volume["name"].startswith("m"):
                     found.add((volume["name"], point["name"]))
         self.assertEqual(owned, found)
