@@ -115,8 +115,8 @@ void Admin::learn_ids(const std::vector<uint64_t>& volumes) {
     if (!listed) continue;
     for (const store::PointInfo& info : *listed)
       if (const ModelPoint* point = world_.model_.point_named(uid, info.name);
-          point && point->id == 0)
-        world_.model_.own_point(point->uid).id = info.id;
+          point && point->id == 0 && !world_.model_.learn_id(point->uid, info.id))
+        world_.fail(fmt::format("point '{}' has the id {} of a deleted one", info.name, info.id));
   }
 }
 
@@ -233,6 +233,7 @@ Task<void> Admin::snapshot() {
   const auto made = co_await world_.pool().snapshot(names, name);
   if (!end(made)) co_return;
   ++world_.counters_.snapshots;
+  world_.counters_.groups += uids.size() > 1;
   if (made->size() != uids.size()) world_.fail("snapshot answered with another number of points");
 }
 

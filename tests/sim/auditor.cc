@@ -126,7 +126,9 @@ std::string compare_points(const Pool& pool, Model& model) {
       if (point->id != 0 && point->id != info.id)
         return fmt::format("point '{}@{}' was {} and is {}", volume.name, info.name, point->id,
                            info.id);
-      if (point->id == 0) model.own_point(point->uid).id = info.id;
+      if (point->id == 0 && !model.learn_id(point->uid, info.id))
+        return fmt::format("point '{}@{}' has the id {} of a deleted one", volume.name, info.name,
+                           info.id);
     }
     for (const auto& [point_uid, point] : model.points)
       if (point->volume == uid && !names.contains(point->name))

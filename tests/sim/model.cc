@@ -118,6 +118,7 @@ std::optional<uint64_t> Model::certain(uint64_t volume, uint64_t sector) const {
 
 void Model::crash() {
   ++now_;
+  heads_ = {0, kForever};
   active_.clear();
   for (auto& [uid, volume] : volumes) {
     for (auto& [index, held] : volume.head) {
@@ -157,6 +158,16 @@ std::string Model::settle_head(uint64_t volume, uint64_t sector, std::span<const
     return fmt::format("volume '{}' sector {}: reads {}, legal stamps:{}", from.name, sector,
                        contents_->describe(sector, bytes), legal);
   }
+  Interval shown{kForever, 0};  // several values may look the same
+  for (const Value& value : seen)
+    if (is_legal(value) && value.stamp == seen[match].stamp)
+      shown = {std::min(shown.low, value.begun), std::max(shown.high, value.superseded)};
+  if (after != After::kQuiet && !narrow_heads(shown))
+    return fmt::format(
+        "volume '{}' sector {}: reads {}, of [{}, {}): another sector shows what was written "
+        "later, "
+        "and only later",
+        from.name, sector, contents_->describe(sector, bytes), shown.low, shown.high);
   if (seen.size() == 1) return "";
   HeadBlock& block = own_block(from, sector / kSectorsPerBlock);
   History& history = block.sectors[sector % kSectorsPerBlock];
@@ -169,6 +180,11 @@ std::string Model::settle_head(uint64_t volume, uint64_t sector, std::span<const
     if (i == match) history[i].buried = false;
   }
   return "";
+}
+
+bool Model::narrow_heads(const Interval& shown) {
+  heads_ = {std::max(heads_.low, shown.low), std::min(heads_.high, shown.high)};
+  return heads_.low < heads_.high;
 }
 
 std::string Model::settle_point(uint64_t point, uint64_t sector, std::span<const std::byte> bytes) {
@@ -218,6 +234,11 @@ ModelVolume* Model::volume_named(const std::string& name) {
   for (auto& [uid, volume] : volumes)
     if (volume.name == name) return &volume;
   return nullptr;
+}
+
+bool Model::learn_id(uint64_t point, uint64_t id) {
+  own_point(point).id = id;
+  return ids_.emplace(id, point).first->second == point;
 }
 
 ModelPoint* Model::point_named(uint64_t volume, const std::string& name) {

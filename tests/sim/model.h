@@ -15,6 +15,9 @@
 // was possible then, all volumes of the set together. Where several values are possible the first
 // read settles it, and narrows the interval in which the set's instant lies.
 //
+// After a crash the heads of all volumes show one instant, too: no write without one that was
+// answered before it was called (docs/durability.md, P4).
+//
 // An operation on volumes and points that was not answered before a crash has happened or has not;
 // what the pool lists afterwards tells which (auditor.h).
 // A Model is copied for every crash that is tried: blocks are shared until they change.
@@ -143,6 +146,8 @@ class Model {
   std::map<uint64_t, std::shared_ptr<ModelPoint>> points;
   ModelVolume* volume_named(const std::string& name);
   ModelPoint* point_named(uint64_t volume, const std::string& name);
+  // Notes the pool's number of a point. False: an earlier object had it.
+  bool learn_id(uint64_t point, uint64_t id);
   // For changes: not shared with other models.
   ModelPoint& own_point(uint64_t uid);
   // Blocks of 4096 bytes that heads and points hold, shared ones counted once.
@@ -164,6 +169,7 @@ class Model {
   void begin_return(const AdminOp& op);
   void remove_point(uint64_t uid);
   void remove_volume(uint64_t uid);
+  bool narrow_heads(const Interval& shown);
   static HeadBlock zero_block();
 
   std::shared_ptr<Contents> contents_;
@@ -172,6 +178,8 @@ class Model {
   std::multiset<Tick> active_;
   std::map<uint64_t, AdminOp> admin_;
   std::map<uint64_t, Interval> sets_;
+  std::map<uint64_t, uint64_t> ids_;  // of points, living and gone: the pool's number, ours
+  Interval heads_{0, kForever};       // of what the heads show, since the last crash
   uint64_t next_uid_ = 1;
 };
 

@@ -274,13 +274,21 @@ std::vector<SimPower::Unsynced> SimPower::running_writes(int disk) const {
   return writes;
 }
 
-// A sector that was being written when the power went holds garbage.
-void SimPower::spoil(PageImage& image, const Fragment& part, Random& random) {
+// A sector that was being written when the power went holds new bytes up to where the head was and
+// old ones behind it, or garbage.
+void SimPower::spoil(PageImage& image, const PageRef& old, const Fragment& part, Random& random) {
   const uint64_t sector = random.below(kSectorsPerPage);
   if ((part.sectors >> sector & 1) == 0) return;
   PageRef page = image.page(part.page);
   std::byte* bytes = page.own() + sector * kSectorSize;
-  for (uint64_t i = 0; i < kSectorSize; ++i) bytes[i] = std::byte(random.next() & 0xff);
+  if (random.chance(1, 2)) {
+    const uint64_t written = random.below(kSectorSize);
+    const uint64_t at = sector * kSectorSize;
+    std::memcpy(bytes, part.content.data() + at, written);
+    std::memcpy(bytes + written, old.data() + at + written, kSectorSize - written);
+  } else {
+    for (uint64_t i = 0; i < kSectorSize; ++i) bytes[i] = std::byte(random.next() & 0xff);
+  }
   image.set_page(part.page, page);
 }
 
@@ -303,8 +311,9 @@ void SimPower::apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lotte
     }
     sector += kSectorsPerPage;
     const uint8_t sectors = whole_pages ? keep : static_cast<uint8_t>(part.sectors & keep);
+    const PageRef old = image.page(part.page);
     image.take_sectors(part.page, part.content, sectors);
-    if (lottery.fate.garbage && lot == Lot::kTorn) spoil(image, part, lottery.random);
+    if (lottery.fate.garbage && lot == Lot::kTorn) spoil(image, old, part, lottery.random);
   }
 }
 

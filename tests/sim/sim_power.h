@@ -54,7 +54,7 @@ struct Fate {
   Choice choice = Choice::kRandom;
   uint64_t index = 0;
   uint64_t atom_bytes = kSectorSize;  // what tears: multiples of this arrive whole or not at all
-  bool garbage = false;               // torn atoms may hold garbage instead
+  bool garbage = false;  // a torn sector may hold bytes of old and new content, or garbage
   uint64_t seed = 0;
   std::string text() const;
 };
@@ -169,7 +169,7 @@ class SimPower : public SimExecutor::Source {
                                             const std::byte* from);
   static void apply(PageImage& image, const std::vector<Fragment>& fragments);
   std::vector<Unsynced> running_writes(int disk) const;
-  static void spoil(PageImage& image, const Fragment& part, Random& random);
+  static void spoil(PageImage& image, const PageRef& old, const Fragment& part, Random& random);
   void apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lottery& lottery);
   void survive_kill(const SimPower& other, const Fate& fate);
   void survive_cut(const SimPower& other, const Fate& fate);

@@ -48,6 +48,7 @@ WorldCounters& WorldCounters::operator+=(const WorldCounters& other) {
   flushes += other.flushes;
   admin += other.admin;
   refused += other.refused;
+  groups += other.groups;
   snapshots += other.snapshots;
   returns += other.returns;
   clones += other.clones;
@@ -263,9 +264,15 @@ std::string World::run_actors(const Plan& plan) {
     guests.emplace_back(*this, random_.next());
   for (uint64_t left = random_.between(1, options_.admins_max); left > 0; --left)
     admins.emplace_back(*this, random_.next());
-  actors_running_ = guests.size() + admins.size();
-  for (Admin& admin : admins) spawn(count(admin.run()));
-  for (Guest& guest : guests) spawn(count(guest.run()));
+  uint64_t number = 0;
+  const auto is_away = [&] { return (options_.actors_away >> number++ & 1) != 0; };
+  std::vector<Task<void>> tasks;
+  for (Admin& admin : admins)
+    if (!is_away()) tasks.push_back(admin.run());
+  for (Guest& guest : guests)
+    if (!is_away()) tasks.push_back(guest.run());
+  actors_running_ = tasks.size();
+  for (Task<void>& task : tasks) spawn(count(std::move(task)));
   const auto done = [this] { return actors_done(); };
   std::string wrong;
   while (true) {
@@ -346,6 +353,9 @@ std::string World::story() const {
 bool World::step(std::string text) {
   if (dead_ || steps_left_ == 0 || !failure_.empty()) return false;
   --steps_left_;
+  ++steps_asked_;
+  for (const auto& [first, last] : options_.skipped)
+    if (first <= steps_asked_ && steps_asked_ <= last) return false;
   ++counters_.steps;
   note(fmt::format("{} {}", counters_.steps, text));
   return true;

@@ -43,12 +43,16 @@ struct WorldOptions {
   bool walk = false;                   // tries crashes of all kinds at every event
   bool paranoid = false;  // the pool checks itself after each operation of an administrator
   bool verbose = false;   // prints every operation
+  // For shrinking a failure: actors that stay away, and steps that are left out.
+  uint64_t actors_away = 0;                                 // a bit for each, administrators first
+  std::vector<std::pair<uint64_t, uint64_t>> skipped = {};  // first and last step
 };
 
 struct WorldCounters {
   CrashCounters crashes;
   RotCounters rot;
   uint64_t lives = 0, steps = 0, writes = 0, reads = 0, flushes = 0, admin = 0, refused = 0;
+  uint64_t groups = 0;  // snapshots of several volumes
   uint64_t snapshots = 0, returns = 0, clones = 0, deletes = 0, parked = 0;
   WorldCounters& operator+=(const WorldCounters& other);
 };
@@ -60,6 +64,7 @@ class World {
   std::string run();
   const WorldCounters& counters() const { return counters_; }
   uint64_t trace_hash() const { return trace_hash_; }
+  uint64_t steps_asked() const { return steps_asked_; }
   // The last operations, oldest first, one a line.
   std::string story() const;
 
@@ -115,6 +120,7 @@ class World {
   std::set<std::pair<uint64_t, uint64_t>> small_sectors_;  // volume, sector: one writer at a time
   uint64_t actors_running_ = 0;
   uint64_t steps_left_ = 0;
+  uint64_t steps_asked_ = 0;  // by all actors of all lives, left out or not
   uint64_t probes_left_ = 0;
   uint64_t events_left_ = 0;
   uint64_t names_ = 0;
