@@ -38,10 +38,11 @@ soak: deps ## the slow tests too: kill loops, fio with verify, long simulations
 	@cmake --build --preset check -j $(JOBS)
 	@ctest --preset soak
 
-sim: deps ## the simulator alone: SEEDS=n SEED=first
+sim: deps ## simulate crashes until stopped: SEED=first SEEDS=n SECONDS=n CUTS=n
 	@$(call CONFIGURE,check)
 	@cmake --build --preset check -j $(JOBS) --target sim
-	@build/check/bin/sim --seeds $(or $(SEEDS),500) --seed $(or $(SEED),1)
+	@exec build/check/bin/sim --shrink --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CUTS),--cuts $(CUTS))
 
 rot: deps ## one bit of every byte of every metadata block (minutes)
 	@$(call CONFIGURE,check)

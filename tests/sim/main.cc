@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "shrink.h"
 #include "world.h"
 
 namespace {
@@ -17,11 +19,14 @@ using hozon::sim::WorldCounters;
 using hozon::sim::WorldOptions;
 
 constexpr std::string_view kHelp = R"(usage: sim [options]
-Simulates a pool, its users, and crashes; every choice follows from the seed.
+Simulates a pool, its users, and crashes; every choice follows from the seed. Runs until it is
+stopped (Ctrl-C, SIGTERM), a seed fails, or one of the bounds is met; then prints a summary.
   --seed N        the first seed (default 1); with --seeds 1 it repeats one history
-  --seeds N       how many seeds (default 100)
-  --seconds N     stop after this time instead
-  --cuts N        stop after this many crashes instead
+  --seeds N       so many seeds at most
+  --seconds N     so long at most
+  --cuts N        so many crashes at most
+  --shrink        makes a failing history shorter, and prints how to repeat it
+  --away BITS     these actors stay away          --skip A-B,... steps to leave out
   --lives N       openings of the pool per seed     --steps N   operations per life
   --probes N      crashes tried per life            --depth N   crashes during recovery
   --small         only small volumes                --faults    devices fail, too
@@ -39,12 +44,30 @@ example: sim --seed 17 --seeds 1 --verbose
 
 struct Arguments {
   WorldOptions world;
-  uint64_t seeds = 100;
+  uint64_t seeds = UINT64_MAX;
   double seconds = 1e18;
   uint64_t cuts = UINT64_MAX;
   bool twice = false;
   bool keep_going = false;
+  bool shrink = false;
 };
+
+constexpr uint64_t kTwiceEvery = 20;  // seeds: one in so many is run twice, to see that it repeats
+constexpr uint64_t kShrinkTries = 400;
+constexpr double kReportSeconds = 30;
+
+volatile std::sig_atomic_t g_stopped = 0;
+
+std::vector<std::pair<uint64_t, uint64_t>> parse_ranges(const char* text) {
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (char* end = nullptr; *text != 0; text = *end == ',' ? end + 1 : end) {
+    const uint64_t first = std::strtoull(text, &end, 10);
+    const uint64_t last = *end == '-' ? std::strtoull(end + 1, &end, 10) : first;
+    ranges.emplace_back(first, last);
+    if (*end != ',' && *end != 0) break;
+  }
+  return ranges;
+}
 
 bool parse(int argc, char** argv, Arguments& args) {
   for (int i = 1; i < argc; ++i) {
@@ -57,9 +80,9 @@ bool parse(int argc, char** argv, Arguments& args) {
     else if (name == "--seeds")
       args.seeds = number();
     else if (name == "--seconds")
-      args.seconds = static_cast<double>(number()), args.seeds = UINT64_MAX;
+      args.seconds = static_cast<double>(number());
     else if (name == "--cuts")
-      args.cuts = number(), args.seeds = UINT64_MAX;
+      args.cuts = number();
     else if (name == "--lives")
       args.world.lives = number();
     else if (name == "--steps")
@@ -96,6 +119,12 @@ bool parse(int argc, char** argv, Arguments& args) {
       args.world.volumes_max = number();
     else if (name == "--points")
       args.world.points_max = number();
+    else if (name == "--shrink")
+      args.shrink = true;
+    else if (name == "--away")
+      args.world.actors_away = number();
+    else if (name == "--skip")
+      args.world.skipped = parse_ranges(i + 1 < argc ? argv[++i] : "");
     else if (name == "--twice")
       args.twice = true;
     else if (name == "--keep-going")
@@ -122,9 +151,41 @@ void print_summary(const WorldCounters& c, uint64_t seeds, uint64_t failures, do
              c.rot.tried, c.rot.refused_opening, c.rot.refused_reads, c.parked);
   fmt::print(
       "{} lives, {} steps: {} writes, {} reads, {} flushes, {} admin ({} refused): "
-      "{} snapshots, {} returns, {} clones, {} deletes\n",
-      c.lives, c.steps, c.writes, c.reads, c.flushes, c.admin, c.refused, c.snapshots, c.returns,
-      c.clones, c.deletes);
+      "{} snapshots ({} of several volumes), {} returns, {} clones, {} deletes\n",
+      c.lives, c.steps, c.writes, c.reads, c.flushes, c.admin, c.refused, c.snapshots, c.groups,
+      c.returns, c.clones, c.deletes);
+}
+
+// Empty, or what is wrong.
+std::string run_seed(const Arguments& args, WorldCounters& total, std::string& story) {
+  World world(args.world);
+  std::string wrong = world.run();
+  total += world.counters();
+  story = world.story();
+  if (!wrong.empty() || (!args.twice && args.world.seed % kTwiceEvery != 0)) return wrong;
+  World again(args.world);
+  (void)again.run();
+  if (again.trace_hash() != world.trace_hash())
+    wrong = fmt::format("seed {}: two runs differ", args.world.seed);
+  return wrong;
+}
+
+void print_shrunk(const WorldOptions& failing, int argc, char** argv) {
+  fmt::print("making it shorter ...\n");
+  std::fflush(stdout);
+  const hozon::sim::Shrunk shrunk = hozon::sim::shrink(failing, kShrinkTries);
+  std::string command = argv[0];
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    const bool bound = name == "--seed" || name == "--seeds" || name == "--seconds" ||
+                       name == "--cuts" || name == "--away" || name == "--skip";
+    if (bound) ++i;
+    if (!bound && name != "--shrink") command += fmt::format(" {}", name);
+  }
+  fmt::print(
+      "{} steps of {} are left after {} tries; repeat with\n  {} --seed {} --seeds 1{} --verbose\n",
+      shrunk.steps_left, shrunk.steps_asked, shrunk.tries, command, failing.seed,
+      hozon::sim::shrunk_arguments(shrunk.options));
 }
 
 }  // namespace
@@ -135,25 +196,30 @@ int main(int argc, char** argv) {
     fmt::print("{}", kHelp);
     return 2;
   }
+  std::signal(SIGINT, [](int) { g_stopped = 1; });
+  std::signal(SIGTERM, [](int) { g_stopped = 1; });
   const double start = now_seconds();
+  double reported = start;
   WorldCounters total;
   uint64_t seeds = 0, failures = 0;
-  for (; seeds < args.seeds && now_seconds() - start < args.seconds &&
-         total.crashes.cuts + total.crashes.kills < args.cuts;
-       ++seeds, ++args.world.seed) {
-    World world(args.world);
-    std::string wrong = world.run();
-    total += world.counters();
-    if (wrong.empty() && args.twice) {
-      World again(args.world);
-      (void)again.run();
-      if (again.trace_hash() != world.trace_hash())
-        wrong = fmt::format("seed {}: two runs differ", args.world.seed);
+  const auto crashes = [&] { return total.crashes.cuts + total.crashes.kills; };
+  for (; g_stopped == 0 && seeds < args.seeds && now_seconds() - start < args.seconds &&
+         crashes() < args.cuts;
+       ++args.world.seed) {
+    std::string story;
+    const std::string wrong = run_seed(args, total, story);
+    ++seeds;
+    if (now_seconds() - reported > kReportSeconds) {
+      reported = now_seconds();
+      fmt::print("{} seeds, {} crashes, {:.0f}/s\n", seeds, crashes(),
+                 static_cast<double>(crashes()) / (reported - start));
+      std::fflush(stdout);
     }
     if (wrong.empty()) continue;
     ++failures;
-    if (!args.keep_going) fmt::print("{}", world.story());
+    if (!args.keep_going) fmt::print("{}", story);
     fmt::print("FAILED {}\n", wrong);
+    if (args.shrink) print_shrunk(args.world, argc, argv);
     if (!args.keep_going) break;
   }
   print_summary(total, seeds, failures, now_seconds() - start);

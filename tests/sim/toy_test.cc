@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "shrink.h"
 #include "toy/toy_pool.h"
 #include "world.h"
 
@@ -57,6 +58,20 @@ TEST(Toy, RepeatsItsHistoryWithTheSameSeed) {
     EXPECT_EQ(first.trace_hash(), second.trace_hash());
     EXPECT_EQ(first.counters().steps, second.counters().steps);
   }
+}
+
+// What is left of a failing history still fails, and is a small part of it.
+TEST(Toy, ShrinksAFailingHistory) {
+  const uint64_t red = first_red_seed(ToyFlaw::kFlushWithoutSync, 20);
+  ASSERT_NE(red, 0u);
+  set_toy_flaw(ToyFlaw::kFlushWithoutSync);
+  const Shrunk shrunk = shrink(toy_options(red), 200);
+  const bool still_red = !World(shrunk.options).run().empty();
+  set_toy_flaw(ToyFlaw::kNone);
+  EXPECT_TRUE(still_red);
+  EXPECT_GT(shrunk.steps_asked, 0u);
+  EXPECT_LE(shrunk.steps_left * 2, shrunk.steps_asked);
+  EXPECT_TRUE(World(shrunk.options).run().empty()) << "green without the flaw";
 }
 
 TEST(Toy, IsRedWithEachFlaw) {
