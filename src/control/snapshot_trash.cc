@@ -56,21 +56,19 @@ Result<std::vector<SnapshotRow>> choose(Core& core, const MachineRow& owner,
 
 Result<json> purge(Core& core, JobRun& run, const std::string& machine_uuid,
                    const std::vector<std::pair<std::string, std::string>>& snapshots) {
+  // The steps are promises to finish: points of any may be gone from here on.
+  for (const auto& [uuid, name] : snapshots)
+    HOZON_TRY(run.journal("snapshot.delete",
+                          {{"machine", machine_uuid}, {"snapshot", uuid}, {"finish", true}}));
   json deleted = json::array();
   for (const auto& [uuid, name] : snapshots) {
-    HOZON_TRY(run.check());
     run.step(fmt::format("deleting '{}'", name));
-    // The step is a promise to finish: a point of it may be gone from here on.
-    const json arguments = {
-        {"machine", machine_uuid}, {"snapshot", uuid}, {"finish", uuid == snapshots.back().first}};
-    const uint64_t step = HOZON_TRY(run.journal("snapshot.delete", arguments));
     if (HOZON_TRY(core.inventory.snapshot(machine_uuid, uuid)).status == "ok")
       HOZON_TRY(core.inventory.set_snapshot_status(uuid, "locked"));
     HOZON_TRY(core.delete_snapshot(machine_uuid, uuid));
-    HOZON_TRY(run.forget(step));
     deleted.push_back(name);
-    run.set_result({{"deleted", deleted}});
   }
+  HOZON_TRY(run.commit([] { return Status(); }));
   return json{{"deleted", deleted}};
 }
 

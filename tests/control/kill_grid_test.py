@@ -212,7 +212,7 @@ class KillGrid(InstanceCase):
 
     def test_snapshot_delete_for_good(self):
         self.grid("snapshot.delete", self.fresh(),
-                  self.on_machine("POST", "/delete-snapshots", {"snapshots": ["one"], "ttl_s": 0}))
+                  self.on_machine("POST", "/delete-snapshots", {"snapshots": ["one", "two"], "ttl_s": 0}))
 
     def test_snapshot_marks(self):
         for kind, path, body in (("snapshot.tag", "tag", {"tags": ["x"]}),
