@@ -12,6 +12,7 @@ points they came from. In the end the pool must be empty but for its own blocks.
 """
 import argparse
 import hashlib
+import json
 import pathlib
 import random
 import shutil
@@ -20,7 +21,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from ledger import Events, Ledger, Wrong, judge_set  # noqa: E402
+from ledger import Events, Ledger, Sequel, Wrong, judge_set  # noqa: E402
 from stored import Scratch, Stored, create_pool  # noqa: E402
 from writer import Writer  # noqa: E402
 
@@ -37,13 +38,15 @@ class Fio:
         self.process = subprocess.Popen(
             ["fio", "--name=verify", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k",
              f"--size={FIO_MIB}M", "--iodepth=16", "--verify=crc32c", "--verify_fatal=1",
-             "--do_verify=1", "--verify_state_save=0", "--time_based=0", f"--loops={max(1, seconds // 8)}",
-             "--output-format=terse"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+             "--do_verify=1", "--verify_state_save=0", "--time_based=1", f"--runtime={seconds}",
+             "--rate=24m", "--output-format=json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def wait(self):
         output, _ = self.process.communicate(timeout=600)
         if self.process.returncode != 0:
             raise Wrong(f"fio: {output[-2000:]}")
+        job = json.loads(output[output.index("{"):])["jobs"][0]
+        return job["write"]["io_bytes"], job["read"]["io_bytes"]
 
     def end(self):
         if self.process.poll() is None:
@@ -93,13 +96,14 @@ class Trial:
                 due += self.args.interval_ms / 1000
         return took
 
-    def judge(self, name, window, volumes=None):
-        """`volumes`: ledger name -> export that should show this point."""
+    def judge(self, name, window, volumes=None, judges=None):
+        """`volumes`: ledger name -> export that should show this point. `judges`: of each volume,
+        its ledger if not given."""
         parts, clients = [], []
         for volume, writer in self.writers.items():
             client = self.server.nbd((volumes or {}).get(volume, f"{volume}@{name}"))
             clients.append(client)
-            parts.append((writer.ledger, client.read))
+            parts.append(((judges or {}).get(volume, writer.ledger), client.read))
         try:
             judge_set(parts, *window)
         except Wrong as wrong:
@@ -109,9 +113,13 @@ class Trial:
                 client.close()
 
     def judge_points(self):
+        """All points, each read to its last byte; a few once more by the judge without a memory."""
+        judges = {volume: Sequel(writer.ledger) for volume, writer in self.writers.items()}
         for name, window in self.points.items():
             self.step()  # the volumes go on changing while their past is read
-            self.judge(name, window)
+            self.judge(name, window, judges=judges)
+        for name in self.random.sample(list(self.points), min(10, len(self.points))):
+            self.judge(name, self.points[name])
 
     def digest(self, name):
         """Of the point's bytes on fio's volume, which no ledger knows."""
@@ -172,8 +180,10 @@ class Trial:
             self.fio = Fio(self.server, self.args.seconds)
         took = sorted(self.make_points())
         if self.fio:
-            self.fio.wait()
-        if self.fio:
+            written, verified = self.fio.wait()
+            print(f"fio wrote {written >> 20} MiB and verified {verified >> 20} MiB")
+            if min(written, verified) < self.args.seconds * MIB:
+                raise Wrong("fio did too little")
             digests = {name: self.digest(name) for name in self.points}
         self.judge_points()
         self.delete_half()

@@ -45,6 +45,7 @@ class Ledger:
         self.history = [[Write(0, 0, 0, True)] for _ in range(units)]
         self.busy = set()
         self.sequence = 0
+        self.log = []  # (event, first, count) of everything sent and answered, in order
 
     # --- writing ---
     def content(self, unit, sequence):
@@ -54,6 +55,7 @@ class Ledger:
         """Notes one request over `count` units. Returns (tag, bytes to write)."""
         self.sequence += 1
         sent, data = self.events.next(), []
+        self.log.append((sent, first, count))
         for unit in range(first, first + count):
             if unit in self.busy:
                 raise RuntimeError(f"unit {unit} has a write in flight")
@@ -65,6 +67,7 @@ class Ledger:
 
     def answered(self, tag):
         event = self.events.next()
+        self.log.append((event, *tag))
         for unit in range(tag[0], tag[0] + tag[1]):
             self.history[unit][-1].answered = event
             self.busy.discard(unit)
@@ -74,6 +77,7 @@ class Ledger:
         """Requests without an answer: each unit holds the old or the new content, and keeps it."""
         for first, count in tags:
             data = read(first * self.unit_bytes, count * self.unit_bytes)
+            self.log.append((self.events.next(), first, count))
             for index in range(count):
                 unit = first + index
                 found = data[index * self.unit_bytes:(index + 1) * self.unit_bytes]
@@ -136,8 +140,56 @@ class Ledger:
         return history[matching[0]].sent, missing
 
 
+class Sequel:
+    """Judges many states of one volume in the order in which they were taken, as Ledger.judge() does,
+    in time that grows with what happened between them. Every byte of every state is read and compared:
+    with the ledger where the volume was written since the state before, else with that state, where a
+    difference sends the unit to the ledger too."""
+
+    CHUNK = 1 << 20
+
+    def __init__(self, ledger):
+        self.ledger = ledger
+        self.begin = None
+        self.bytes = bytearray(ledger.units * ledger.unit_bytes)
+        self.sent = [0] * ledger.units
+        self.missing = [None] * ledger.units
+
+    def _units_since(self, begin, end):
+        log = self.ledger.log
+        units = set()
+        at = bisect.bisect_left(log, (begin,))
+        while at < len(log) and log[at][0] < end:
+            units.update(range(log[at][1], log[at][1] + log[at][2]))
+            at += 1
+        return units
+
+    def judge(self, read, begin, end):
+        if self.begin is None:
+            units = set(range(self.ledger.units))
+        elif begin < self.begin:
+            raise RuntimeError("states must be judged in the order in which they were taken")
+        else:
+            units = self._units_since(self.begin, end)
+        size = self.ledger.unit_bytes
+        found = memoryview(b"".join(read(at, min(self.CHUNK, len(self.bytes) - at))
+                                    for at in range(0, len(self.bytes), self.CHUNK)))
+        for unit in units:
+            self.bytes[unit * size:(unit + 1) * size] = found[unit * size:(unit + 1) * size]
+        if self.bytes != found:
+            units |= {unit for unit in range(self.ledger.units)
+                      if self.bytes[unit * size:(unit + 1) * size] !=
+                      found[unit * size:(unit + 1) * size]}
+            self.bytes[:] = found
+        for unit in units:
+            content = bytes(found[unit * size:(unit + 1) * size])
+            self.sent[unit], self.missing[unit] = self.ledger._judge_unit(unit, content, begin, end)
+        self.begin = begin
+        return max(self.sent), min((out for out in self.missing if out is not None), default=None)
+
+
 def judge_set(parts, begin, end):
-    """parts: (ledger, read) of every volume that the set covers, all of one instant."""
+    """parts: (ledger or sequel, read) of every volume that the set covers, all of one instant."""
     judged = [ledger.judge(read, begin, end) for ledger, read in parts]
     newest_in = max(newest for newest, _ in judged)
     oldest_out = min((out for _, out in judged if out is not None), default=None)

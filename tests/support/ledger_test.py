@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Proves that the judge of the torture tests is not blind: it accepts every legal state of a small
 history and refuses a lost, torn, foreign, newer, resurrected or out-of-order write."""
+import random
 import unittest
 
-from ledger import Events, Ledger, Wrong, judge_set
+from ledger import Events, Ledger, Sequel, Wrong, judge_set
 
 
 class Disk:
@@ -116,6 +117,72 @@ class JudgeTest(unittest.TestCase):
         self.disk.put(0, data)
         with self.assertRaisesRegex(Wrong, "unit 0"):
             self.judge()
+
+
+class SequelTest(unittest.TestCase):
+    """The quick judge says of every state what the thorough one says."""
+
+    UNITS = 24
+
+    def states(self, seed):
+        """A random history with requests in flight; yields (read, begin, end) of states on the way."""
+        chance = random.Random(seed)
+        ledger = Ledger(Events(), 7, self.UNITS, 512)
+        disk, flying = Disk(ledger), []
+        yield ledger
+        for _ in range(40):
+            for _ in range(chance.randrange(6)):
+                first = chance.randrange(self.UNITS - 2)
+                if ledger.busy.isdisjoint(range(first, first + 2)):
+                    zero = chance.random() < 0.2
+                    tag, data = ledger.send(first, 2, zero)
+                    flying.append([tag, bytes(1024) if zero else data])
+            for request in chance.sample(flying, len(flying) // 2):
+                disk.put(request[0][0], request[1])
+                if chance.random() < 0.7:
+                    ledger.answered(request[0])
+                    flying.remove(request)
+            begin = ledger.events.next()
+            frozen = bytes(disk.data)
+            yield frozen, begin, ledger.events.next()
+
+    @staticmethod
+    def verdict(judge, data, begin, end):
+        try:
+            return judge.judge(lambda at, length: data[at:at + length], begin, end)
+        except Wrong as wrong:
+            return str(wrong)
+
+    def test_it_agrees_about_legal_states(self):
+        for seed in range(40):
+            history = self.states(seed)
+            ledger = next(history)
+            sequel = Sequel(ledger)
+            for data, begin, end in history:
+                self.assertEqual(self.verdict(sequel, data, begin, end),
+                                 self.verdict(ledger, data, begin, end))
+
+    def test_it_sees_damage_wherever_it_is(self):
+        for seed in range(40):
+            chance = random.Random(-seed)
+            history = self.states(seed)
+            ledger = next(history)
+            sequel = Sequel(ledger)
+            states = list(history)
+            for data, begin, end in states[:20]:
+                self.verdict(sequel, data, begin, end)
+            data, begin, end = states[20]
+            damaged = bytearray(data)
+            damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            self.assertIsInstance(self.verdict(sequel, bytes(damaged), begin, end), str)
+
+    def test_it_refuses_to_go_back(self):
+        history = self.states(1)
+        sequel = Sequel(next(history))
+        states = list(history)
+        self.verdict(sequel, *states[5])
+        with self.assertRaises(RuntimeError):
+            self.verdict(sequel, *states[4])
 
 
 if __name__ == "__main__":

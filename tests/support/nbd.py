@@ -171,7 +171,33 @@ class Nbd:
         return body
 
     def read(self, offset, length):
-        return self._call("read", READ, offset, length)
+        """Straight into its buffer: much of the time of a big comparison is spent here."""
+        if self.waiting or self.inbox:
+            raise RuntimeError("requests are in flight")
+        cookie, self.next_cookie = self.next_cookie, self.next_cookie + 1
+        body = bytearray(length)
+        self.socket.settimeout(self.timeout)
+        try:
+            self.socket.sendall(struct.pack(">IHHQQI", REQUEST_MAGIC, 0, READ, cookie, offset, length))
+            magic, error, answered = struct.unpack(">IIQ", self._exactly(16))
+            if (magic, answered) != (SIMPLE_MAGIC, cookie):
+                raise ValueError(f"bad reply: magic {magic:#x} cookie {answered}")
+            if error:
+                raise Refused(f"read at {offset}", error)
+            self._fill(memoryview(body))
+        except (ConnectionError, BrokenPipeError) as error:
+            raise Gone(str(error)) from error
+        finally:
+            self.socket.setblocking(False)
+        return bytes(body)
+
+    def _fill(self, view):
+        at = 0
+        while at < len(view):
+            count = self.socket.recv_into(view[at:])
+            if not count:
+                raise Gone("the server closed the connection")
+            at += count
 
     def write(self, offset, data, fua=False):
         self._call("write", WRITE, offset, len(data), data, FLAG_FUA if fua else 0)
