@@ -1,8 +1,8 @@
 """How long a pool takes to open: from the start of hozon-stored to its first answer."""
-import threading
+import random
 import time
 
-from measure import FioFailed, fio
+from nbd import WRITE
 from report import below
 
 OPEN = "Opening a pool"
@@ -34,15 +34,12 @@ def open_once(hozon):
 
 
 def kill_while_writing(bench, hozon):
-    def write():
-        try:
-            fio(hozon, "randwrite", "4k", bench.plan.long_seconds, hozon.span, (16,))
-        except FioFailed:
-            pass  # as was to be expected
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    time.sleep(bench.plan.long_seconds * 0.7)
+    client, end = hozon.client(), time.monotonic() + bench.plan.long_seconds
+    data, blocks = random.randbytes(4096), hozon.span // 4096
+    while time.monotonic() < end:
+        client.submit(WRITE, random.randrange(blocks) * 4096, 4096, data)
+        if len(client.waiting) >= 32:
+            client.collect(1)
     hozon.link.close()
     hozon.stored.kill()
-    writer.join()
+    hozon.hang_up()

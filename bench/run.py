@@ -184,6 +184,7 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, help="of one measurement, instead of the plan's")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--out", default="build/bench", type=pathlib.Path)
     parser.add_argument("--scratch", default="/var/tmp", help="a short path on the disk to measure")
@@ -193,7 +194,10 @@ def arguments():
 def main():
     args = arguments()
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="hz-bench-", dir=args.scratch))
-    bench = Bench(args, QUICK if args.quick else FULL, scratch)
+    plan = QUICK if args.quick else FULL
+    if args.seconds:
+        plan = dataclasses.replace(plan, seconds=args.seconds)
+    bench = Bench(args, plan, scratch)
     try:
         bench.report.machine = machine.describe(scratch)
         warning = machine.warning(bench.report.machine)
@@ -204,24 +208,23 @@ def main():
         for section in SECTIONS:
             if section in args.only:
                 RUNNERS[section](bench)
-        finish(bench, args)
+                write(bench, args)  # so that a run that is cut short is not lost
+        print((args.out / "table.md").read_text())
+        bench.log(f"written: results.json, table.md and depth.svg in {args.out}")
     finally:
         subprocess.run(["rm", "-rf", scratch], check=False)
     return 0
 
 
-def finish(bench, args):
+def write(bench, args):
     report = bench.report
     report.machine["seconds"] = round(time.monotonic() - bench.started)
     report.machine["load_at_end"] = [round(value, 2) for value in os.getloadavg()]
     args.out.mkdir(parents=True, exist_ok=True)
-    table = "\n".join([f"{name}: {value}" for name, value in report.machine.items()]
-                      + ["", report.markdown()])
-    (args.out / "table.md").write_text(table + "\n")
+    lines = [f"{name}: {value}" for name, value in report.machine.items()]
+    (args.out / "table.md").write_text("\n".join([*lines, "", report.markdown(), ""]))
     (args.out / "results.json").write_text(report.as_json() + "\n")
-    print(table)
-    if plot.draw(report, args.out / "depth.svg"):
-        print(f"\nWritten: {args.out}/results.json, table.md, depth.svg")
+    plot.draw(report, args.out / "depth.svg")
 
 
 if __name__ == "__main__":
