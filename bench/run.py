@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmark: what snapshots cost, beside a raw file and the snapshots of qcow2, all in one run.
 
-  run.py --programs DIR [--quick] [--only SECTION...] [--out DIR] [--scratch DIR]
+  run.py --programs DIR [--quick] [--only SECTION...] [--out DIR] [--scratch DIR] [--publish]
 
 Prints a table, and writes results.json, table.md and depth.svg to --out. docs/performance.md explains
 how it measures. The scratch directory needs room (the start says how much) on the disk to be measured.
@@ -24,6 +24,7 @@ import machine  # noqa: E402
 import opening  # noqa: E402
 import plot  # noqa: E402
 import points  # noqa: E402
+import publish  # noqa: E402
 import stall  # noqa: E402
 import transfer  # noqa: E402
 import writes  # noqa: E402
@@ -187,6 +188,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, help="of one measurement, instead of the plan's")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--out", default="build/bench", type=pathlib.Path)
+    parser.add_argument("--publish", action="store_true", help="put the results into docs/ as well")
     parser.add_argument("--scratch", default="/var/tmp", help="a short path on the disk to measure")
     return parser.parse_args()
 
@@ -210,6 +212,8 @@ def main():
                 RUNNERS[section](bench)
                 write(bench, args)  # so that a run that is cut short is not lost
         print((args.out / "table.md").read_text())
+        if args.publish:
+            publish.publish(args.out)
         bench.log(f"written: results.json, table.md and depth.svg in {args.out}")
     finally:
         subprocess.run(["rm", "-rf", scratch], check=False)
