@@ -87,6 +87,7 @@ Point* Catalog::new_point(uint64_t id, Volume& volume, PointKind kind, uint64_t 
   point->generation = take_generation();
   point->slot = take_slot({.point_id = id});
   points_.emplace(id, std::move(made));
+  volume.points.emplace(id, point);
   saw_id(id);
   return point;
 }
@@ -273,6 +274,7 @@ void Catalog::remove_point(Point* point) {
   reclaim_queue_.erase(point->id);
   free_slot(point->slot);
   const uint64_t id = point->id;
+  if (Volume* volume = volume_by_id(point->volume_id)) volume->points.erase(id);
   points_.erase(id);
 }
 
@@ -351,6 +353,7 @@ Status Catalog::link_up() {
     return make_error(Code::kCorruption, "the history of some points runs in a circle");
   for (const auto& [id, point] : points_) {
     Volume* volume = volume_by_id(point->volume_id);
+    if (volume != nullptr) volume->points.emplace(id, point.get());
     if (point->kind == PointKind::kHead && (volume == nullptr || volume->head != point.get()))
       return make_error(Code::kCorruption, "point {} is the head of no volume", id);
     if (point->kind == PointKind::kSnapshot &&

@@ -23,6 +23,7 @@
 #include "base/result.h"
 #include "format/catalog_record.h"
 #include "format/journal_frame.h"
+#include "store/dirty_set.h"
 #include "store/node.h"
 #include "store/types.h"
 
@@ -54,6 +55,7 @@ struct Volume {
   uint64_t created_ns = 0;
   Point* head = nullptr;
   std::map<std::string, Point*, std::less<>> snapshots;  // by name
+  std::map<uint64_t, Point*> points;                     // all of its points, by id
   uint64_t slot = 0;
 };
 
@@ -92,8 +94,8 @@ class Catalog {
   uint64_t slot_count() const { return slots_.size(); }
   // The record of a slot as it stands now (all zeros when free). Its tree has no node in memory.
   format::CatalogRecord record_of(uint64_t slot) const;
-  const std::set<uint64_t>& dirty_slots() const { return dirty_slots_; }
-  std::set<uint64_t> take_dirty_slots() { return std::exchange(dirty_slots_, {}); }
+  const DirtySet& dirty_slots() const { return dirty_slots_; }
+  std::vector<uint64_t> take_dirty_slots() { return dirty_slots_.take(); }
 
   // Points that wait for their space to be given back, and forks that may hold too much.
   std::set<uint64_t>& reclaim_queue() { return reclaim_queue_; }
@@ -133,7 +135,7 @@ class Catalog {
   std::map<uint64_t, std::unique_ptr<Point>> points_;
   std::vector<SlotUse> slots_;
   std::set<uint64_t> free_slots_;
-  std::set<uint64_t> dirty_slots_;
+  DirtySet dirty_slots_;
   std::set<uint64_t> reclaim_queue_;
   uint64_t next_id_ = 1;
   uint64_t next_generation_ = 1;

@@ -75,11 +75,11 @@ Task<Result<CheckReport>> Checker::check_captured() {
   HOZON_CO_CHECK(co_await check_tree_blocks());
   for (const auto& [id, point] : points_) HOZON_CO_CHECK(co_await check_point(point));
   std::vector<uint64_t> lost;
-  for (uint64_t block = 0; block < live_->size(); ++block) {
-    if (!live_->test(block) || seen_->test(block)) continue;
-    if (lost.size() < 8) lost.push_back(block);
-    ++report_.lost_blocks;
-  }
+  live_->for_each_run(seen_.get(), [&](Run run) {
+    for (uint64_t block = run.block; block < run.block + run.count && lost.size() < 8; ++block)
+      lost.push_back(block);
+    report_.lost_blocks += run.count;
+  });
   if (report_.lost_blocks > 0)
     error(fmt::format("{} blocks are marked as used but {} (first: {})", report_.lost_blocks,
                       has_damaged_nodes() ? "hang below what is damaged, or belong to nothing"

@@ -145,7 +145,7 @@ Status Checkpointer::freeze(Image& image) {
 
 void Checkpointer::settle_trees(Image& image) {
   // Only points that were touched since the last checkpoint can have a root in memory.
-  for (const uint64_t slot : core_.catalog.dirty_slots()) {
+  for (const uint64_t slot : core_.catalog.dirty_slots().numbers()) {
     Point* point = core_.catalog.point_in_slot(slot);
     if (point == nullptr || !point->tree.root.node) continue;
     const uint32_t flags = point->tree.root.pointer.flags;
@@ -175,7 +175,7 @@ Pointer Checkpointer::settle(Node& node, Image& image) {
 }
 
 void Checkpointer::build_catalog(Image& image) {
-  const std::set<uint64_t> slots = core_.catalog.take_dirty_slots();
+  const std::vector<uint64_t> slots = core_.catalog.take_dirty_slots();
   MetaTree& tree = core_.catalog_tree;
   const uint64_t blocks =
       (core_.catalog.slot_count() + format::kRecordsPerBlock - 1) / format::kRecordsPerBlock;

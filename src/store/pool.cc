@@ -345,8 +345,7 @@ Result<std::vector<PointInfo>> Pool::points(std::string_view volume, bool all) c
   const Volume* found = HOZON_TRY(find_volume(*core_, volume));
   std::vector<PointInfo> points;
   if (all) {
-    for (const auto& [id, point] : core_->catalog.points())
-      if (point->volume_id == found->id) points.push_back(info_of(*point));
+    for (const auto& [id, point] : found->points) points.push_back(info_of(*point));
   } else {
     for (const auto& [name, point] : found->snapshots) points.push_back(info_of(*point));
   }

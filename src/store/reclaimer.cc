@@ -8,7 +8,8 @@
 namespace hozon::store {
 namespace {
 constexpr uint64_t kVisitsPerTurn = 32;
-}
+constexpr uint64_t kPointsPerTurn = 64;
+}  // namespace
 
 Reclaimer::Reclaimer(PoolCore& core) : core_(core), mutex_(core.executor), wake_(core.executor) {}
 
@@ -53,6 +54,7 @@ Task<Status> Reclaimer::drain() {
   // A point that cannot be reclaimed (damage) does not keep the others waiting.
   Status first_error;
   std::set<uint64_t> failed;
+  uint64_t reclaimed = 0;
   while (true) {
     if (core_.closing || !core_.health) co_return core_.usable();
     uint64_t next = 0;
@@ -62,6 +64,8 @@ Task<Status> Reclaimer::drain() {
         break;
       }
     if (next == 0) co_return first_error;
+    // Points that share all they have take no wait: others get their turn all the same.
+    if (++reclaimed % kPointsPerTurn == 0) co_await core_.executor.yield();
     Point* point = core_.catalog.point_by_id(next);
     HOZON_CHECK(point != nullptr);
     const Status status = co_await reclaim_one(point);
@@ -173,7 +177,7 @@ Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t inde
         edge.pointer.flags = 0;
         if (rest) rest->set_edge(slot, std::move(edge));
       } else if (level == 1) {
-        walk.freed.set(edge.pointer.block);
+        walk.free_block(edge.pointer.block);
         walk.dropped_data = true;
       } else {
         below.emplace_back(slot, std::move(edge));
@@ -202,7 +206,7 @@ Task<Status> Reclaimer::settle_unshared(Walk& walk) {
     if (entry.edge.node)
       walk.free_node(entry.edge.node);
     else
-      walk.freed.set(entry.edge.pointer.block);
+      walk.free_block(entry.edge.pointer.block);
   }
   // The last answer came without a wait, or more entries came and were looked at: complete.
   co_return Status{};
@@ -215,8 +219,8 @@ void Reclaimer::finish(Walk& walk, Edge kept) {
     return;
   }
   for (const NodeRef& node : walk.without_block)
-    if (node->block() != 0) walk.freed.set(node->block());
-  retire_all(walk.freed);
+    if (node->block() != 0) walk.free_block(node->block());
+  retire_all(walk);
   core_.raise_barrier();
   if (walk.rebuild) {
     point->tree.root = std::move(kept);
@@ -234,24 +238,10 @@ void Reclaimer::keep_as_fork(Point* point) {
   core_.catalog.reclaim_queue().erase(point->id);
 }
 
-void Reclaimer::retire_all(const Bitmap& freed) {
+void Reclaimer::retire_all(const Walk& walk) {
+  if (!walk.freed) return;
   const uint64_t generation = core_.next_generation();
-  const auto& words = freed.words();
-  uint64_t at = 0;
-  while (at < freed.size()) {
-    if (words[at / 64] == 0) {
-      at = (at / 64 + 1) * 64;
-      continue;
-    }
-    if (!freed.test(at)) {
-      ++at;
-      continue;
-    }
-    uint64_t end = at;
-    while (end < freed.size() && freed.test(end)) ++end;
-    core_.space.retire({at, end - at}, 0, generation);
-    at = end;
-  }
+  walk.freed->for_each_run(nullptr, [&](Run run) { core_.space.retire(run, 0, generation); });
 }
 
 Task<Result<uint64_t>> Reclaimer::exclusive_bytes(uint64_t point_id) {
@@ -261,7 +251,7 @@ Task<Result<uint64_t>> Reclaimer::exclusive_bytes(uint64_t point_id) {
   Walk walk(point, core_.space.total(), false);
   Edge kept;
   HOZON_CO_CHECK(co_await visit_root(walk, kept));
-  co_return walk.freed.set_count() * kBlockSize;
+  co_return (walk.freed ? walk.freed->set_count() : 0) * kBlockSize;
 }
 
 }  // namespace hozon::store

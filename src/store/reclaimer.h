@@ -42,19 +42,24 @@ class Reclaimer {
 
  private:
   struct Walk {
-    Walk(Point* point_in, uint64_t total_blocks, bool rebuild_in)
-        : point(point_in), freed(total_blocks), rebuild(rebuild_in) {}
+    Walk(Point* point_in, uint64_t total_blocks_in, bool rebuild_in)
+        : point(point_in), total_blocks(total_blocks_in), rebuild(rebuild_in) {}
     Point* point;
-    Bitmap freed;
-    bool rebuild;  // make a tree of what is shared
+    uint64_t total_blocks;
+    std::optional<Bitmap> freed;  // made with the first block; most points free nothing or little
+    bool rebuild;                 // make a tree of what is shared
     bool dropped_data = false;
     uint64_t visits = 0;
     // Freed nodes that had no block when they were visited; a checkpoint may give them one.
     std::vector<NodeRef> without_block;
 
+    void free_block(uint64_t block) {
+      if (!freed) freed.emplace(total_blocks);
+      freed->set(block);
+    }
     void free_node(const NodeRef& node) {
       if (node->block() != 0)
-        freed.set(node->block());
+        free_block(node->block());
       else
         without_block.push_back(node);
     }
@@ -74,7 +79,7 @@ class Reclaimer {
   Task<Status> settle_unshared(Walk& walk);
   void finish(Walk& walk, Edge kept);
   void keep_as_fork(Point* point);
-  void retire_all(const Bitmap& freed);
+  void retire_all(const Walk& walk);
   static std::vector<const Point*> neighbours(const Point& point);
 
   PoolCore& core_;

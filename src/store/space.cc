@@ -10,7 +10,8 @@ namespace {
 constexpr uint64_t kGroupBits = format::kBitsPerBlock;
 }
 
-Space::Space(uint64_t total_blocks) : taken_(total_blocks), live_(total_blocks) {
+Space::Space(uint64_t total_blocks)
+    : taken_(total_blocks), live_(total_blocks), replay_free_(total_blocks) {
   taken_.set_run({0, format::kFirstUsableBlock});
   live_.set_run({0, format::kFirstUsableBlock});  // keeps S3
 }
@@ -116,7 +117,7 @@ void Space::replay_live(Run run) {
   for (uint64_t block = run.block; block < run.block + run.count; ++block) {
     taken_.set(block);
     HOZON_CHECK(live_.set(block));  // the caller has refused records that map live blocks
-    replay_free_.erase(block);
+    replay_free_.clear(block);
   }
   touch(run);
 }
@@ -124,7 +125,7 @@ void Space::replay_live(Run run) {
 void Space::replay_retire(Run run, bool under_mark) {
   live_.clear_run(run);
   for (uint64_t block = run.block; under_mark && block < run.block + run.count; ++block)
-    replay_free_.insert(block);
+    replay_free_.set(block);
   touch(run);
 }
 
@@ -145,29 +146,12 @@ void Space::end_replay(uint64_t generation) {
   // checkpoint, and the data of every record that it verifies. These stay out of reach until a
   // checkpoint makes replay unnecessary. Data freed under the mark is not looked at again; were it
   // held back too, a nearly full pool would have no room for that checkpoint.
-  for (const uint64_t block : replay_free_) taken_.clear_run({block, 1});
-  replay_free_.clear();
-  const auto& taken = taken_.words();
-  const auto& live = live_.words();
-  for (uint64_t i = 0; i < taken.size(); ++i) {
-    uint64_t rest = taken[i] & ~live[i];
-    for (uint64_t bit = 0; rest != 0; ++bit, rest >>= 1) {
-      if ((rest & 1) == 0) continue;
-      ++pending_;
-      const uint64_t block = i * 64 + bit;
-      if (!by_generation_.empty() &&
-          by_generation_.back().run.block + by_generation_.back().run.count == block)
-        ++by_generation_.back().run.count;
-      else
-        by_generation_.push_back({{block, 1}, 0, generation, next_ticket_});
-    }
-  }
-}
-
-std::vector<uint64_t> Space::take_dirty_groups() {
-  std::vector<uint64_t> groups(dirty_groups_.begin(), dirty_groups_.end());
-  dirty_groups_.clear();
-  return groups;
+  replay_free_.for_each_run(nullptr, [this](Run run) { taken_.clear_run(run); });
+  replay_free_ = Bitmap(total());
+  taken_.for_each_run(&live_, [&](Run run) {
+    pending_ += run.count;
+    by_generation_.push_back({run, 0, generation, next_ticket_});
+  });
 }
 
 bool Space::import_group(uint64_t group, std::span<const std::byte> bytes) {

@@ -20,11 +20,11 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <set>
 #include <span>
 #include <vector>
 
 #include "store/bitmap.h"
+#include "store/dirty_set.h"
 
 namespace hozon::store {
 
@@ -76,10 +76,9 @@ class Space {
   Bitmap& live_bits() { return live_; }
   const Bitmap& live_bits() const { return live_; }
   // Groups of the bitmap that changed since the last call.
-  std::vector<uint64_t> take_dirty_groups();
+  std::vector<uint64_t> take_dirty_groups() { return dirty_groups_.take(); }
   // The group's block of the bitmap is written anew by the next checkpoint.
   void touch_group(uint64_t group) { dirty_groups_.insert(group); }
-  const std::set<uint64_t>& dirty_groups() const { return dirty_groups_; }
   // Loading: sets the bits of one group, live and taken.
   bool import_group(uint64_t group, std::span<const std::byte> bytes);
 
@@ -96,7 +95,7 @@ class Space {
 
   Bitmap taken_;
   Bitmap live_;
-  std::set<uint64_t> dirty_groups_;
+  DirtySet dirty_groups_;
   std::deque<Pending> by_sequence_;    // freed by guest writes, in order
   std::deque<Pending> by_generation_;  // freed with metadata, in order
   uint64_t pending_ = 0;
@@ -106,8 +105,8 @@ class Space {
   uint64_t durable_generation_ = 0;
   uint64_t next_ticket_ = 1;
   uint64_t oldest_ticket_ = 1;
-  std::deque<bool> ended_;          // of tickets from oldest_ticket_ on
-  std::set<uint64_t> replay_free_;  // blocks retired under the mark, during replay only
+  std::deque<bool> ended_;  // of tickets from oldest_ticket_ on
+  Bitmap replay_free_;      // blocks retired under the mark, during replay only
 };
 
 }  // namespace hozon::store

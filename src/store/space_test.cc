@@ -97,6 +97,62 @@ TEST(Bitmap, FindsTheSameRunsAsAPlainScan) {
   }
 }
 
+// Groups without memory of their own (all bits equal) must be told from none else.
+TEST(Bitmap, BehavesAsAPlainArrayWhileGroupsBecomeFullAndEmpty) {
+  std::mt19937_64 random(2);
+  const uint64_t bits = 3 * 32768 + 1000;
+  Bitmap bitmap(bits);
+  std::vector<bool> plain(bits, false);
+  const auto runs_of = [&](const std::vector<bool>& without) {
+    std::vector<bool> found(bits, false);
+    for (uint64_t bit = 0; bit < bits; ++bit) found[bit] = plain[bit] && !without[bit];
+    return found;
+  };
+  for (int i = 0; i < 3000; ++i) {
+    // Long runs of one value, so that whole groups become equal again and again.
+    const bool to = random() % 2 == 0;
+    uint64_t bit = random() % bits;
+    const uint64_t end = random() % 4 == 0 ? bits : std::min(bits, bit + random() % 40000);
+    while (bit < end) {
+      if (plain[bit] == to) {
+        ++bit;
+        continue;
+      }
+      store::Run run{bit, 0};
+      while (bit < end && plain[bit] != to) plain[bit++] = to;
+      run.count = bit - run.block;
+      to ? bitmap.set_run(run) : bitmap.clear_run(run);
+    }
+    if (i % 100 != 0) continue;
+    std::vector<bool> other_plain(bits, false);
+    Bitmap other(bits);
+    for (uint64_t at = random() % 50000; at < bits; at += 1 + random() % 3) {
+      other_plain[at] = true;
+      EXPECT_TRUE(other.set(at));
+      EXPECT_FALSE(other.set(at));
+    }
+    const Bitmap copy(bitmap);
+    EXPECT_EQ(copy.set_count(), static_cast<uint64_t>(std::ranges::count(plain, true)));
+    for (const bool with : {false, true}) {
+      std::vector<bool> seen(bits, false);
+      copy.for_each_run(with ? &other : nullptr, [&](store::Run run) {
+        for (uint64_t at = run.block; at < run.block + run.count; ++at) seen[at] = true;
+      });
+      ASSERT_EQ(seen, runs_of(with ? other_plain : std::vector<bool>(bits, false))) << i;
+    }
+    Bitmap loaded(bits);
+    std::vector<std::byte> bytes(4096);
+    for (uint64_t group = 0; group < bitmap.group_count(); ++group) {
+      bitmap.export_group(group, bytes);
+      ASSERT_TRUE(loaded.import_group(group, bytes));
+    }
+    for (uint64_t at = 0; at < bits; ++at) {
+      ASSERT_EQ(loaded.test(at), plain[at]);
+      ASSERT_EQ(bitmap.test(at), plain[at]);
+    }
+  }
+}
+
 TEST(Bitmap, AFullBitmapHasNoFreeRun) {
   Bitmap bitmap(100);
   bitmap.set_run({0, 100});
