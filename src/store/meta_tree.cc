@@ -1,9 +1,11 @@
 #include "store/meta_tree.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/crc32c.h"
 #include "base/units.h"
+#include "store/block_reader.h"
 #include "store/node_cache.h"
 
 namespace hozon::store {
@@ -66,37 +68,40 @@ void MetaTree::for_each_block(
       if (!pointer.is_null()) visit(pointer, static_cast<uint8_t>(level));
 }
 
-Task<Result<MetaTree>> MetaTree::load(Device& data, Pointer root, uint64_t leaf_count,
-                                      uint64_t total_blocks, std::string what,
-                                      TreeProblems* problems) {
+Task<Result<MetaTree>> MetaTree::load(Executor& executor, Device& data, Pointer root,
+                                      uint64_t leaf_count, uint64_t total_blocks,
+                                      std::string what, TreeProblems* problems) {
   MetaTree tree;
   tree.resize(leaf_count);
   if (tree.height() > 0) tree.levels_.back()[0] = root;
   auto node = std::make_unique<format::NodeBlock>();
   for (size_t level = tree.levels_.size() - 1; level >= 1; --level) {
-    for (uint64_t index = 0; index < tree.levels_[level].size(); ++index) {
-      const Pointer pointer = tree.levels_[level][index];
-      if (pointer.is_null()) continue;
-      const uint64_t block = pointer.block;
-      const int error = co_await data.read(block * format::kBlockSize, writable_bytes_of(*node));
-      Status sound;
-      if (error != 0)
-        sound = errno_error(-error, "read the pool's {} (block {})", what, block);
-      else if (const Status verified = verify_node(*node, pointer, total_blocks); !verified)
-        sound = add_context(verified.error(), "the pool's " + what);
-      if (!sound && problems == nullptr) co_return std::unexpected(sound.error());
-      if (!sound) {
-        problems->sentences.push_back(sound.error().what);
-        const uint64_t reach = uint64_t{1} << (8 * level);
-        for (uint64_t leaf = index * reach; leaf < std::min((index + 1) * reach, leaf_count);
-             ++leaf)
-          problems->leaves.insert(leaf);
-        continue;
-      }
-      auto& below = tree.levels_[level - 1];
-      const uint64_t first = index * kFan;
+    const std::vector<Pointer>& nodes = tree.levels_[level];
+    std::vector<Pointer>& below = tree.levels_[level - 1];
+    std::vector<WantedBlock> wanted;
+    for (uint64_t index = 0; index < nodes.size(); ++index)
+      if (!nodes[index].is_null()) wanted.push_back({nodes[index].block, index});
+    const auto take = [&](const WantedBlock& which, std::span<const std::byte> bytes) -> Status {
+      std::memcpy(node.get(), bytes.data(), sizeof *node);
+      Status sound = verify_node(*node, nodes[which.index], total_blocks);
+      if (!sound) return add_context(sound.error(), "the pool's " + what);
+      const uint64_t first = which.index * kFan;
       const uint64_t count = std::min<uint64_t>(kFan, below.size() - first);
       std::copy_n(node->pointers.begin(), count, below.begin() + static_cast<ptrdiff_t>(first));
+      return {};
+    };
+    if (problems == nullptr) {
+      HOZON_CO_CHECK(co_await read_blocks(executor, data, std::move(wanted), what, take));
+      continue;
+    }
+    for (const WantedBlock& one : wanted) {  // each for itself: the others may be good
+      const std::vector<WantedBlock> alone(1, one);
+      const Status sound = co_await read_blocks(executor, data, alone, what, take);
+      if (sound) continue;
+      problems->sentences.push_back(sound.error().what);
+      const uint64_t reach = uint64_t{1} << (8 * level);
+      const uint64_t end = std::min((one.index + 1) * reach, leaf_count);
+      for (uint64_t leaf = one.index * reach; leaf < end; ++leaf) problems->leaves.insert(leaf);
     }
   }
   co_return tree;

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "base/sync.h"
 #include "base/task.h"
 #include "format/pointer.h"
 #include "io/device.h"
@@ -34,8 +35,8 @@ class MetaTree {
  public:
   // Reads all nodes of a tree with `leaf_count` leaves. kCorruption, kIo.
   // With `problems`, damage is noted there, and the leaves below it are null.
-  static Task<Result<MetaTree>> load(Device& data, Pointer root, uint64_t leaf_count,
-                                     uint64_t total_blocks, std::string what,
+  static Task<Result<MetaTree>> load(Executor& executor, Device& data, Pointer root,
+                                     uint64_t leaf_count, uint64_t total_blocks, std::string what,
                                      TreeProblems* problems = nullptr);
   MetaTree() { levels_.resize(1); }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "store/block_reader.h"
 #include "store/checkpointer.h"
 #include "store/flusher.h"
 #include "store/mutants.h"
@@ -12,7 +14,9 @@
 namespace hozon::store {
 namespace {
 
-constexpr uint64_t kVerifyInFlight = 32;
+constexpr uint64_t kCatalogWindow = 2048;  // blocks
+constexpr size_t kLeavesWarmed = 2048;
+constexpr uint64_t kLeavesInFlight = 128;
 
 Task<int> write_and_sync(Device& device, uint64_t offset, std::span<const std::byte> bytes) {
   int error = co_await device.write(offset, bytes);
@@ -132,55 +136,76 @@ Task<Status> check_journal_header(Device& journal, const format::Superblock& sup
 
 namespace {
 
-Task<Status> read_leaf(Device& data, Pointer pointer, std::string what, std::span<std::byte> into) {
-  const uint64_t block = pointer.block;
-  const int error = co_await data.read(block * kBlockSize, into);
-  if (error != 0) co_return errno_error(-error, "read the pool's {} (block {})", what, block);
-  if (crc32c(into) != pointer.crc32c)
-    co_return make_error(Code::kCorruption,
-                         "the pool's {} in block {} is damaged (checksum differs)", what, block);
-  co_return Status{};
+// Reads leaves [first, end) of a tree of the pool's own, null ones left out, and verifies them.
+Task<Status> read_leaves(
+    PoolCore& core, const MetaTree& tree, uint64_t first, uint64_t end, std::string what,
+    std::function<Status(uint64_t index, std::span<const std::byte> bytes)> visit) {
+  std::vector<WantedBlock> wanted;
+  for (uint64_t index = first; index < end; ++index)
+    if (!tree.leaf(index).is_null()) wanted.push_back({tree.leaf(index).block, index});
+  const auto verified = [&](const WantedBlock& which, std::span<const std::byte> bytes) -> Status {
+    if (crc32c(bytes) != tree.leaf(which.index).crc32c)
+      return make_error(Code::kCorruption,
+                        "the pool's {} in block {} is damaged (checksum differs)", what,
+                        which.block);
+    return visit(which.index, bytes);
+  };
+  co_return co_await read_blocks(core.executor, core.data, std::move(wanted), what, verified);
 }
 
 Task<Status> load_bitmap(PoolCore& core, TreeProblems* problems) {
   const format::Superblock& sb = core.superblock;
   HOZON_CO_TRY(core.bitmap_tree,
-               co_await MetaTree::load(core.data, sb.bitmap_root, sb.bitmap_blocks, sb.total_blocks,
-                                       "bitmap", problems));
-  AlignedBuffer block(kBlockSize);
-  for (uint64_t group = 0; group < core.bitmap_tree.leaf_count(); ++group) {
-    const Pointer pointer = core.bitmap_tree.leaf(group);
-    if (pointer.is_null()) continue;
-    const Status read = co_await read_leaf(core.data, pointer, "bitmap", block.span());
-    if (!read && problems != nullptr) {
-      problems->sentences.push_back(read.error().what);
-      problems->leaves.insert(group);
-      continue;
-    }
-    if (!read) co_return read;
-    if (!core.space.import_group(group, block.span()))
-      co_return make_error(Code::kCorruption, "the pool's bitmap marks blocks past its end");
+               co_await MetaTree::load(core.executor, core.data, sb.bitmap_root, sb.bitmap_blocks,
+                                       sb.total_blocks, "bitmap", problems));
+  const MetaTree& tree = core.bitmap_tree;
+  bool is_past_end = false;
+  const auto take = [&](uint64_t group, std::span<const std::byte> bytes) -> Status {
+    if (core.space.import_group(group, bytes)) return {};
+    is_past_end = true;
+    return make_error(Code::kCorruption, "the pool's bitmap marks blocks past its end");
+  };
+  if (problems == nullptr)
+    co_return co_await read_leaves(core, tree, 0, tree.leaf_count(), "bitmap", take);
+  for (uint64_t group = 0; group < tree.leaf_count(); ++group) {  // the others may be good
+    const Status read = co_await read_leaves(core, tree, group, group + 1, "bitmap", take);
+    if (read) continue;
+    if (is_past_end) co_return read;
+    problems->sentences.push_back(read.error().what);
+    problems->leaves.insert(group);
   }
   co_return Status{};
+}
+
+Status add_catalog_block(PoolCore& core, uint64_t index, std::span<const std::byte> bytes) {
+  for (uint64_t i = 0; i < format::kRecordsPerBlock; ++i) {
+    format::CatalogRecord record;
+    std::memcpy(&record, bytes.data() + i * sizeof(record), sizeof(record));
+    HOZON_TRY(format::validate(record, core.superblock.total_blocks));
+    HOZON_TRY(core.catalog.add_record(index * format::kRecordsPerBlock + i, record));
+  }
+  return {};
 }
 
 Task<Status> load_catalog(PoolCore& core) {
   const format::Superblock& sb = core.superblock;
   HOZON_CO_TRY(core.catalog_tree,
-               co_await MetaTree::load(core.data, sb.catalog_root, sb.catalog_blocks,
+               co_await MetaTree::load(core.executor, core.data, sb.catalog_root, sb.catalog_blocks,
                                        sb.total_blocks, "catalog"));
-  AlignedBuffer block(kBlockSize);
-  for (uint64_t index = 0; index < core.catalog_tree.leaf_count(); ++index) {
-    const Pointer pointer = core.catalog_tree.leaf(index);
-    std::memset(block.data(), 0, kBlockSize);
-    if (!pointer.is_null())
-      HOZON_CO_CHECK(co_await read_leaf(core.data, pointer, "catalog", block.span()));
-    for (uint64_t i = 0; i < format::kRecordsPerBlock; ++i) {
-      format::CatalogRecord record;
-      std::memcpy(&record, block.data() + i * sizeof(record), sizeof(record));
-      HOZON_CO_CHECK(format::validate(record, sb.total_blocks));
-      HOZON_CO_CHECK(core.catalog.add_record(index * format::kRecordsPerBlock + i, record));
-    }
+  // Records are added in order; blocks arrive in any. So one window of blocks after the other.
+  const uint64_t count = core.catalog_tree.leaf_count();
+  AlignedBuffer window(std::min(count, kCatalogWindow) * kBlockSize);
+  for (uint64_t first = 0; first < count; first += kCatalogWindow) {
+    const uint64_t end = std::min(count, first + kCatalogWindow);
+    std::memset(window.data(), 0, (end - first) * kBlockSize);
+    const auto keep = [&](uint64_t index, std::span<const std::byte> bytes) -> Status {
+      std::memcpy(window.data() + (index - first) * kBlockSize, bytes.data(), kBlockSize);
+      return {};
+    };
+    HOZON_CO_CHECK(co_await read_leaves(core, core.catalog_tree, first, end, "catalog", keep));
+    for (uint64_t index = first; index < end; ++index)
+      HOZON_CO_CHECK(add_catalog_block(
+          core, index, window.span().subspan((index - first) * kBlockSize, kBlockSize)));
   }
   HOZON_CO_CHECK(core.catalog.link_up());
   if (core.catalog.next_id() > sb.next_id)
@@ -223,45 +248,38 @@ Status validate_map(const PoolCore& core, const format::MapRecord& record) {
   return {};
 }
 
-struct Verdict {
-  size_t first_bad = ~size_t{0};  // index of a frame
-  Status status;
-};
-
-Task<void> verify_data(PoolCore& core, size_t frame, const format::MapRecord& record,
-                       Verdict& verdict) {
-  AlignedBuffer buffer(record.crcs.size() * kBlockSize);
-  const int error = co_await core.data.read(record.block * kBlockSize, buffer.span());
-  if (error != 0) {
-    verdict.status = errno_error(-error, "read block {} to replay the journal", record.block);
-    co_return;
-  }
-  for (size_t i = 0; i < record.crcs.size(); ++i)
-    if (crc32c(buffer.span().subspan(i * kBlockSize, kBlockSize)) != record.crcs[i])
-      verdict.first_bad = std::min(verdict.first_bad, frame);
-}
-
 // Cuts the frames at the first one whose data is not there.
 Task<Status> drop_unwritten(PoolCore& core, std::vector<Journal::FoundFrame>& frames,
                             uint64_t mark) {
   if (mutant(Mutant::kSkippedReplayCheck)) co_return Status{};
-  Verdict verdict;
-  Group reads(core.executor);
-  for (size_t i = 0; i < frames.size() && i < verdict.first_bad; ++i) {
+  struct Expected {
+    size_t frame;
+    uint32_t crc32c;
+  };
+  std::vector<Expected> expected;
+  std::vector<WantedBlock> wanted;
+  for (size_t i = 0; i < frames.size(); ++i) {
     if (frames[i].header.sequence <= mark) continue;
     for (const format::Record& record : frames[i].records) {
       const auto* map = std::get_if<format::MapRecord>(&record);
-      if (map == nullptr) continue;
-      reads.start(verify_data(core, i, *map, verdict));
-      if (reads.running() >= kVerifyInFlight) co_await reads.wait();
+      for (size_t k = 0; map != nullptr && k < map->crcs.size(); ++k) {
+        wanted.push_back({map->block + k, expected.size()});
+        expected.push_back({i, map->crcs[k]});
+      }
     }
   }
-  co_await reads.wait();
-  HOZON_CO_CHECK(verdict.status);
-  if (verdict.first_bad < frames.size()) {
+  size_t first_bad = frames.size();
+  const auto compare = [&](const WantedBlock& which, std::span<const std::byte> bytes) -> Status {
+    const Expected& one = expected[which.index];
+    if (one.frame < first_bad && crc32c(bytes) != one.crc32c) first_bad = one.frame;
+    return {};
+  };
+  HOZON_CO_CHECK(co_await read_blocks(core.executor, core.data, std::move(wanted),
+                                      "data, to replay the journal", compare));
+  if (first_bad < frames.size()) {
     log_info("replay: {} journal frames after the last durable write are incomplete and dropped",
-             frames.size() - verdict.first_bad);
-    frames.resize(verdict.first_bad);
+             frames.size() - first_bad);
+    frames.resize(first_bad);
   }
   co_return Status{};
 }
@@ -309,6 +327,53 @@ Task<Status> replay_unmap(PoolCore& core, const format::UnmapRecord& record) {
   co_return Status{};
 }
 
+// --- reading ahead of replay ---
+
+struct Warming {
+  explicit Warming(Executor& executor) : one_done(executor) {}
+  Event one_done;
+  uint64_t running = 0;
+};
+
+// Errors are left to replay itself, which comes here again.
+Task<void> warm_leaf(PoolCore& core, Tree tree, uint64_t index, Warming& warming) {
+  uint64_t skip = 0;
+  (void)co_await core.head_map.leaf(tree, index, &skip);
+  --warming.running;
+  warming.one_done.pulse();
+}
+
+// Which leaves of which heads the record changes (one at most).
+std::optional<std::pair<uint64_t, uint64_t>> leaf_of(const format::Record& record) {
+  if (const auto* map = std::get_if<format::MapRecord>(&record))
+    return std::pair(map->head_id, map->first_index / format::kPointersPerNode);
+  if (const auto* unmap = std::get_if<format::UnmapRecord>(&record))
+    return std::pair(unmap->head_id, unmap->first_index / format::kPointersPerNode);
+  return std::nullopt;
+}
+
+// Brings the nodes that the next frames will look at into the cache, many at a time; replay itself
+// goes one record after the other and would wait for each. Returns behind the last frame covered.
+Task<size_t> warm(PoolCore& core, const std::vector<Journal::FoundFrame>& frames, size_t from) {
+  std::set<std::pair<uint64_t, uint64_t>> leaves;
+  size_t end = from;
+  for (; end < frames.size() && leaves.size() < kLeavesWarmed; ++end)
+    for (const format::Record& record : frames[end].records)
+      if (const auto leaf = leaf_of(record)) leaves.insert(*leaf);
+  Warming warming(core.executor);
+  for (const auto& [head_id, leaf] : leaves) {
+    const Point* point = core.catalog.point_by_id(head_id);
+    // The head's own leaf, and its parent's, with which it is compared.
+    for (int i = 0; i < 2 && point != nullptr; ++i, point = point->parent) {
+      while (warming.running >= kLeavesInFlight) co_await warming.one_done;
+      ++warming.running;
+      spawn(warm_leaf(core, point->tree, leaf * format::kPointersPerNode, warming));
+    }
+  }
+  while (warming.running > 0) co_await warming.one_done;
+  co_return end;
+}
+
 Task<Status> replay_record(PoolCore& core, const format::Record& record) {
   if (const auto* map = std::get_if<format::MapRecord>(&record))
     co_return co_await replay_map(core, *map);
@@ -330,7 +395,10 @@ Task<Status> replay(PoolCore& core) {
   for (const auto& frame : scan.frames) mark = std::max<uint64_t>(mark, frame.header.mark);
   HOZON_CO_CHECK(co_await drop_unwritten(core, scan.frames, mark));
   core.replaying = true;
-  for (const auto& frame : scan.frames) {
+  size_t warmed = 0;
+  for (size_t i = 0; i < scan.frames.size(); ++i) {
+    if (i == warmed) warmed = co_await warm(core, scan.frames, i);
+    const auto& frame = scan.frames[i];
     core.replay_under_mark = frame.header.sequence <= mark;
     for (const format::Record& record : frame.records) {
       HOZON_CO_CHECK(co_await replay_record(core, record));
