@@ -91,6 +91,7 @@ void LoopBase::run_ready() {
     for (const std::coroutine_handle<> handle : running_) handle.resume();
     running_.clear();
   }
+  call_hooks();  // those who yield all the time do not hold up what others wait for (L2)
 }
 
 std::optional<uint64_t> LoopBase::wait_limit_ns() const {

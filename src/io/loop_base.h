@@ -19,7 +19,7 @@ namespace hozon {
 class LoopBase : public Loop {
  public:
   static constexpr size_t kTurnHooksMax = 16;
-  static constexpr unsigned kRoundsMax = 64;
+  static constexpr unsigned kRoundsMax = 16;
 
   ~LoopBase() override;
   LoopBase(const LoopBase&) = delete;

@@ -156,6 +156,23 @@ TEST_P(LoopTest, HookRunsWhenNothingIsReadyAndWhatItPostsRunsInTheSameTurn) {
   loop_->remove_turn_hook(&hook);
 }
 
+// A walk over a large map yields again and again; whoever waits for the journal must not wait for
+// it.
+TEST_P(LoopTest, AcknowledgementsAreNotHeldUpByWhoeverYieldsAllTheTime) {
+  CollectingHook hook(*loop_);
+  loop_->add_turn_hook(&hook);
+  run([](Loop& loop, CollectingHook& collector) -> Task<void> {
+    bool released = false;
+    spawn([](CollectingHook& in, bool& done) -> Task<void> {
+      co_await in.gate;
+      done = true;
+    }(collector, released));
+    for (int i = 0; i < 1000 && !released; ++i) co_await loop.yield();
+    EXPECT_TRUE(released);
+  }(*loop_, hook));
+  loop_->remove_turn_hook(&hook);
+}
+
 TEST_P(LoopTest, StorageOperationsMoveEveryByte) {
   const Fd file = temporary_file();
   run([](LoopTest& test, int fd) -> Task<void> {
