@@ -396,7 +396,6 @@ format::CatalogRecord Catalog::record_of(uint64_t slot) const {
     record.set_name(volume.name);
   } else if (use.point_id != 0) {
     const Point& point = *point_by_id(use.point_id);
-    HOZON_CHECK(!point.tree.root.node);
     record.type = static_cast<uint8_t>(format::RecordType::kPoint);
     record.kind = static_cast<uint8_t>(point.kind);
     record.height = point.tree.height;
@@ -408,6 +407,10 @@ format::CatalogRecord Catalog::record_of(uint64_t slot) const {
     record.set_id = point.set_id;
     record.root = point.tree.root.pointer;
     if (point.tree.root.is_null()) record.root = {};
+    if (const NodeRef& node = point.tree.root.node) {
+      HOZON_CHECK(node->block() != 0);
+      record.root.block = node->block();  // the checksum follows when the node is sealed
+    }
     record.set_name(point.name);
   }
   return record;

@@ -92,7 +92,8 @@ class Catalog {
   Status add_record(uint64_t slot, const format::CatalogRecord& record);
   Status link_up();
   uint64_t slot_count() const { return slots_.size(); }
-  // The record of a slot as it stands now (all zeros when free). Its tree has no node in memory.
+  // The record of a slot as it stands now (all zeros when free). The root of its tree has a block;
+  // when that is a node in memory, its checksum is left out.
   format::CatalogRecord record_of(uint64_t slot) const;
   const DirtySet& dirty_slots() const { return dirty_slots_; }
   std::vector<uint64_t> take_dirty_slots() { return dirty_slots_.take(); }

@@ -37,10 +37,23 @@ Task<void> Checker::damaged(const ViewPoint& point, uint8_t level, uint64_t inde
 void Checker::capture() {
   reader_ = std::make_unique<ReaderGuard>(core_.space);
   for (const auto& [id, point] : core_.catalog.points()) {
-    HOZON_CHECK(!point->tree.root.node);
     points_[id] = {id, describe(*point, core_.catalog), point->tree.root.pointer,
                    point->tree.height, point->parent != nullptr ? point->parent->id : 0};
+    if (point->tree.root.node) roots_.emplace_back(id, point->tree.root.node);
   }
+  live_ = std::make_unique<Bitmap>(core_.space.live_bits());
+  seen_ = std::make_unique<Bitmap>(core_.space.total());
+  seen_->set_run({0, format::kFirstUsableBlock});
+}
+
+void Checker::capture_checksums() {
+  for (const auto& [id, node] : roots_) {
+    Pointer& root = points_[id].root;
+    const uint32_t flags = root.flags;
+    root = node->self_pointer();
+    root.flags = flags;
+  }
+  roots_.clear();
   const auto collect = [this](const MetaTree& tree, const char* name) {
     tree.for_each_block([&](const Pointer& pointer, uint8_t level) {
       metadata_.emplace_back(pointer, fmt::format("the pool's {} (level {})", name, level));
@@ -48,23 +61,25 @@ void Checker::capture() {
   };
   collect(core_.catalog_tree, "catalog");
   collect(core_.bitmap_tree, "bitmap");
-  live_ = std::make_unique<Bitmap>(core_.space.live_bits());
-  seen_ = std::make_unique<Bitmap>(core_.space.total());
-  seen_->set_run({0, format::kFirstUsableBlock});
 }
 
 Task<Result<CheckReport>> Checker::run() {
   if (core_.options.read_only) {
-    HOZON_CO_CHECK(core_.checkpointer->freeze_only());
+    HOZON_CO_CHECK(co_await core_.checkpointer->freeze_only());
     capture();
+    capture_checksums();
   } else {
-    HOZON_CO_CHECK(co_await core_.checkpointer->run([this] { capture(); }));
+    Checkpointer::Observer observer;
+    observer.frozen = [this] { capture(); };
+    observer.sealed = [this] { capture_checksums(); };
+    HOZON_CO_CHECK(co_await core_.checkpointer->run(std::move(observer)));
   }
   co_return co_await check_captured();
 }
 
 Task<Result<CheckReport>> Checker::examine() {
   capture();
+  capture_checksums();
   co_return co_await check_captured();
 }
 

@@ -49,7 +49,8 @@ class Checker {
     uint8_t level = 0;
     uint64_t index = 0;
   };
-  void capture();
+  void capture();            // the state, between two waits
+  void capture_checksums();  // what was not known then
   Task<Result<CheckReport>> check_captured();
   Task<Status> check_superblocks();
   Task<Status> check_point(const ViewPoint& point);
@@ -74,6 +75,7 @@ class Checker {
   uint64_t damaged_nodes_ = 0;
   std::map<uint64_t, ViewPoint> points_;
   std::vector<std::pair<Pointer, std::string>> metadata_;
+  std::vector<std::pair<uint64_t, NodeRef>> roots_;  // of points whose root has no checksum yet
   std::unique_ptr<Bitmap> live_;
   std::unique_ptr<Bitmap> seen_;
   std::unique_ptr<ReaderGuard> reader_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <set>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -14,9 +14,13 @@ namespace hozon::store {
 namespace {
 
 // A checkpoint starts when so many nodes wait in memory, or half of the ring is used.
-constexpr uint64_t kNodesInMemoryMax = 4096;
-constexpr uint64_t kWriteBlocksMax = 256;  // of one write of neighbouring blocks
-constexpr uint64_t kWritesInFlight = 16;
+// Guests that write at random over gigabytes change a node with every write: the more nodes wait,
+// the more writes share one that is written.
+constexpr uint64_t kNodesInMemoryMax = 12288;
+// Few and small writes at a time: a guest's own must not queue behind a checkpoint.
+constexpr uint64_t kWriteBlocksMax = 64;  // of one write of neighbouring blocks
+constexpr uint64_t kWritesInFlight = 4;
+constexpr uint64_t kNodesPerTurn = 64;
 
 }  // namespace
 
@@ -68,23 +72,28 @@ Task<void> Checkpointer::loop() {
   *alive_ = false;
 }
 
-Task<Status> Checkpointer::run(std::function<void()> at_freeze) {
+Task<Status> Checkpointer::run(Observer observer) {
   const Mutex::Guard guard = co_await mutex_.lock();
   if (!core_.health) co_return core_.health;
   // Frames with older sequences than the checkpoint covers must be in the kernel or in its image.
   core_.end_of_turn();
   Image image;
   HOZON_CO_CHECK(freeze(image));
-  if (at_freeze) at_freeze();
+  if (observer.frozen) observer.frozen();
+  co_await seal(image);
+  if (observer.sealed) observer.sealed();
   HOZON_CO_CHECK(co_await write_blocks(image));
   HOZON_CO_CHECK(co_await write_superblocks(image.superblock));
-  completed(image);
+  co_await completed(image);
   co_return Status{};
 }
 
-Status Checkpointer::freeze_only() {
+Task<Status> Checkpointer::freeze_only() {
+  const Mutex::Guard guard = co_await mutex_.lock();
   Image image;
-  return freeze(image);
+  HOZON_CO_CHECK(freeze(image));
+  co_await seal(image);
+  co_return Status{};
 }
 
 uint64_t Checkpointer::blocks_needed() const {
@@ -122,7 +131,7 @@ Status Checkpointer::freeze(Image& image) {
   image.covered_sequence = core_.journal.written_sequence();
   core_.journal.begin_sync();  // the next frame starts a page, where replay will look for it
   image.journal_head = core_.journal.head();
-  settle_trees(image);
+  assign_trees(image);
   build_catalog(image);
   build_bitmap(image);
 
@@ -133,6 +142,53 @@ Status Checkpointer::freeze(Image& image) {
   next.journal_sequence = image.covered_sequence + 1;
   next.next_id = core_.catalog.next_id();
   next.written_ns = core_.executor.wall_ns();
+  return {};
+}
+
+void Checkpointer::assign_trees(Image& image) {
+  // Only points that were touched since the last checkpoint can have a root in memory.
+  for (const uint64_t slot : core_.catalog.dirty_slots().numbers()) {
+    const Point* point = core_.catalog.point_in_slot(slot);
+    if (point == nullptr || !point->tree.root.node) continue;
+    assign(*point->tree.root.node, image);
+    image.rooted.push_back(point->id);
+  }
+}
+
+void Checkpointer::assign(Node& node, Image& image) {
+  if (node.block() != 0) return;
+  for (uint32_t slot = 0; node.has_children_in_memory() && slot < format::kPointersPerNode; ++slot)
+    if (const NodeRef& child = node.child(slot)) assign(*child, image);
+  node.assign(take_block());
+  image.nodes.emplace_back(&node);
+  core_.cache.add_unwritten(NodeRef(&node));
+}
+
+// Heads go on meanwhile. They copy the nodes of the image before they change anything (N1), so
+// that the image stays what it was when it was frozen.
+Task<void> Checkpointer::seal(Image& image) {
+  uint64_t sealed = 0;
+  const auto pause = [&] { return ++sealed % kNodesPerTurn == 0; };
+  for (const NodeRef& node : image.nodes) {
+    node->seal();  // children come first
+    if (pause()) co_await core_.executor.yield();
+  }
+  for (const RootPatch& patch : image.patches) {
+    std::byte* const record = image.blocks[patch.block].bytes.data() + patch.offset;
+    Pointer root;
+    std::memcpy(&root, record + offsetof(format::CatalogRecord, root), sizeof root);
+    root.crc32c = patch.root->self_pointer().crc32c;
+    std::memcpy(record + offsetof(format::CatalogRecord, root), &root, sizeof root);
+  }
+  for (const MetaBlock& block : image.blocks) {
+    block.leaf_of->set_leaf_checksum(block.leaf_index, crc32c(block.bytes.span()));
+    if (pause()) co_await core_.executor.yield();
+  }
+  finish_tree(core_.catalog_tree, image);
+  finish_tree(core_.bitmap_tree, image);
+  unpin_roots(image);
+
+  format::Superblock& next = image.superblock;
   next.catalog_root = core_.catalog_tree.root();
   next.catalog_blocks = core_.catalog_tree.leaf_count();
   next.catalog_height = core_.catalog_tree.height();
@@ -140,38 +196,18 @@ Status Checkpointer::freeze(Image& image) {
   next.bitmap_blocks = core_.bitmap_tree.leaf_count();
   next.bitmap_height = core_.bitmap_tree.height();
   format::seal(next);
-  return {};
 }
 
-void Checkpointer::settle_trees(Image& image) {
-  // Only points that were touched since the last checkpoint can have a root in memory.
-  for (const uint64_t slot : core_.catalog.dirty_slots().numbers()) {
-    Point* point = core_.catalog.point_in_slot(slot);
-    if (point == nullptr || !point->tree.root.node) continue;
+// Roots that nobody changed since need not stay in memory.
+void Checkpointer::unpin_roots(const Image& image) {
+  for (const uint64_t id : image.rooted) {
+    Point* point = core_.catalog.point_by_id(id);
+    if (point == nullptr || !point->tree.root.node || !point->tree.root.node->is_sealed()) continue;
     const uint32_t flags = point->tree.root.pointer.flags;
-    Pointer pointer = settle(*point->tree.root.node, image);
+    Pointer pointer = point->tree.root.node->self_pointer();
     pointer.flags = flags;
     point->tree.root = Edge{pointer, {}};
   }
-}
-
-// Children first, since the parent's bytes hold their checksums.
-Pointer Checkpointer::settle(Node& node, Image& image) {
-  if (node.block() != 0) return node.self_pointer();
-  if (node.has_children_in_memory()) {
-    for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
-      const NodeRef& child = node.child(slot);
-      if (!child) continue;
-      Pointer& entry = node.content().pointers[slot];
-      const uint32_t flags = entry.flags;
-      entry = settle(*child, image);
-      entry.flags = flags;
-    }
-  }
-  node.settle(take_block(), crc32c(bytes_of(node.content())));
-  image.nodes.emplace_back(&node);
-  core_.cache.add_unwritten(NodeRef(&node));
-  return node.self_pointer();
 }
 
 void Checkpointer::build_catalog(Image& image) {
@@ -193,12 +229,12 @@ void Checkpointer::build_catalog(Image& image) {
       if (at >= core_.catalog.slot_count()) break;
       const format::CatalogRecord record = core_.catalog.record_of(at);
       std::memcpy(block.data() + i * sizeof(record), &record, sizeof(record));
+      const Point* point = core_.catalog.point_in_slot(at);
+      if (point != nullptr && point->tree.root.node)
+        image.patches.push_back({image.blocks.size(), i * sizeof(record), point->tree.root.node});
     }
-    tree.set_leaf_checksum(index, crc32c(block.span()));
-    const uint64_t number = tree.assigned_block(index);
-    image.blocks.emplace_back(number, std::move(block));
+    image.blocks.push_back({tree.assigned_block(index), std::move(block), &tree, index});
   }
-  finish_tree(tree, image);
 }
 
 void Checkpointer::build_bitmap(Image& image) {
@@ -220,52 +256,64 @@ void Checkpointer::build_bitmap(Image& image) {
   for (const uint64_t group : assigned) {
     AlignedBuffer block(kBlockSize);
     core_.space.live_bits().export_group(group, block.span());
-    tree.set_leaf_checksum(group, crc32c(block.span()));
-    const uint64_t number = tree.assigned_block(group);
-    image.blocks.emplace_back(number, std::move(block));
+    image.blocks.push_back({tree.assigned_block(group), std::move(block), &tree, group});
   }
-  finish_tree(tree, image);
 }
 
 void Checkpointer::finish_tree(MetaTree& tree, Image& image) {
   tree.finish([&](uint64_t number, const format::NodeBlock& node) {
     AlignedBuffer block(kBlockSize);
     std::memcpy(block.data(), &node, kBlockSize);
-    image.blocks.emplace_back(number, std::move(block));
+    image.blocks.push_back({number, std::move(block), nullptr, 0});
   });
 }
 
 namespace {
 
-Task<void> write_run(PoolCore& core, uint64_t block, std::vector<const std::byte*> parts,
-                     int& error) {
+struct Part {
+  uint64_t block;
+  const std::byte* bytes;
+};
+
+struct Writing {
+  explicit Writing(Executor& executor) : one_done(executor) {}
+  Event one_done;
+  uint64_t running = 0;
+  int error = 0;
+};
+
+Task<void> write_run(PoolCore& core, std::span<const Part> parts, Writing& writing) {
   AlignedBuffer staging(parts.size() * kBlockSize);
   for (size_t i = 0; i < parts.size(); ++i)
-    std::memcpy(staging.data() + i * kBlockSize, parts[i], kBlockSize);
-  const int result = co_await core.data.write(block * kBlockSize, staging.span());
-  if (result != 0) error = result;
+    std::memcpy(staging.data() + i * kBlockSize, parts[i].bytes, kBlockSize);
+  const int result = co_await core.data.write(parts.front().block * kBlockSize, staging.span());
+  if (result != 0) writing.error = result;
+  --writing.running;
+  writing.one_done.pulse();
 }
 
 }  // namespace
 
 Task<Status> Checkpointer::write_blocks(Image& image) {
-  std::map<uint64_t, const std::byte*> sorted;
+  std::vector<Part> parts;
+  parts.reserve(image.nodes.size() + image.blocks.size());
   for (const NodeRef& node : image.nodes)
-    sorted[node->block()] = reinterpret_cast<const std::byte*>(&node->content());
-  for (const auto& [block, bytes] : image.blocks) sorted[block] = bytes.data();
-  int error = 0;
-  Group writes(core_.executor);
-  for (auto at = sorted.begin(); at != sorted.end() && error == 0;) {
-    const uint64_t first = at->first;
-    std::vector<const std::byte*> parts;
-    for (;
-         at != sorted.end() && at->first == first + parts.size() && parts.size() < kWriteBlocksMax;
-         ++at)
-      parts.push_back(at->second);
-    writes.start(write_run(core_, first, std::move(parts), error));
-    if (writes.running() >= kWritesInFlight) co_await writes.wait();
+    parts.push_back({node->block(), reinterpret_cast<const std::byte*>(&node->content())});
+  for (const MetaBlock& block : image.blocks) parts.push_back({block.number, block.bytes.data()});
+  std::ranges::sort(parts, {}, &Part::block);
+  Writing writing(core_.executor);
+  for (size_t at = 0; at < parts.size() && writing.error == 0;) {
+    size_t end = at + 1;
+    while (end < parts.size() && end - at < kWriteBlocksMax &&
+           parts[end].block == parts[end - 1].block + 1)
+      ++end;
+    while (writing.running >= kWritesInFlight) co_await writing.one_done;
+    ++writing.running;
+    spawn(write_run(core_, std::span(parts).subspan(at, end - at), writing));
+    at = end;
   }
-  co_await writes.wait();
+  while (writing.running > 0) co_await writing.one_done;
+  const int error = writing.error;
   if (error != 0) core_.fail(errno_to_error(-error, "write a checkpoint to the pool's data"));
   if (!mutant(Mutant::kForgottenCheckpointSync)) co_return co_await core_.sync_data();
   co_return core_.health;
@@ -283,14 +331,18 @@ Task<Status> Checkpointer::write_superblocks(const format::Superblock& superbloc
   co_return Status{};
 }
 
-void Checkpointer::completed(const Image& image) {
+Task<void> Checkpointer::completed(const Image& image) {
   core_.superblock = image.superblock;
-  for (const NodeRef& node : image.nodes) core_.cache.written(node->block());
   core_.journal.advance_tail(image.journal_head);
   core_.flusher->checkpointed(image.covered_sequence);
   core_.space.set_durable_generation(image.superblock.generation);
   core_.release_space();
   core_.journal_freed.pulse();
+  uint64_t told = 0;
+  for (const NodeRef& node : image.nodes) {
+    core_.cache.written(node->block());
+    if (++told % kNodesPerTurn == 0) co_await core_.executor.yield();
+  }
 }
 
 }  // namespace hozon::store

@@ -1,9 +1,10 @@
 // src/store/checkpointer.h
 // Writes the state of the pool to new blocks and moves the superblock over to it.
 //
-// freeze() builds the whole image of the checkpoint between two waits: every node in memory gets a
-// block, dirty catalog blocks and bitmap groups too. Then I/O goes on while the image is written:
-// blocks, sync, superblock slot 0, sync, slot 1, sync. Only then do blocks that the older
+// freeze() fixes what the checkpoint holds between two waits: every node in memory gets a block,
+// dirty catalog blocks and bitmap groups are copied. Then I/O goes on while seal() computes
+// checksums, bit by bit, and while the image is written: blocks, sync, superblock slot 0, sync,
+// slot 1, sync. Only then do blocks that the older
 // checkpoint needed become free, and the journal's tail moves. Why both slots, one after the other:
 // each of them alone then opens the pool without loss. Threading: the pool's thread.
 #pragma once
@@ -28,13 +29,19 @@ class MetaTree;
 class Checkpointer {
  public:
   explicit Checkpointer(PoolCore& core);
-  // A checkpoint of the state at some moment after the call. `at_freeze` runs at that moment, when
-  // no node is in memory only. kResourceExhausted: no room; nothing has changed.
-  Task<Status> run(std::function<void()> at_freeze = {});
+  // Who wants to look at the state that a checkpoint holds.
+  struct Observer {
+    std::function<void()> frozen;  // at that moment: every node has a block
+    std::function<void()> sealed;  // later: of those nodes, and the trees of the pool's own, all
+                                   // checksums are known; no other checkpoint has begun
+  };
+  // A checkpoint of the state at some moment after the call. kResourceExhausted: no room; nothing
+  // has changed.
+  Task<Status> run(Observer observer = {});
   // No checkpoint writes while this is held.
   Mutex::Lock hold() { return mutex_.lock(); }
   // In memory only, for pools opened read-only.
-  Status freeze_only();
+  Task<Status> freeze_only();
   // Asks the background loop for a checkpoint soon.
   void request();
   void wake() { wake_.pulse(); }
@@ -46,16 +53,33 @@ class Checkpointer {
   void set_frozen_generation(uint64_t generation) { frozen_generation_ = generation; }
 
  private:
+  // A block of the pool's own trees; a leaf's checksum is still to be told to its tree.
+  struct MetaBlock {
+    uint64_t number;
+    AlignedBuffer bytes;
+    MetaTree* leaf_of = nullptr;
+    uint64_t leaf_index = 0;
+  };
+  // A catalog record that names the root of a tree whose checksum comes later.
+  struct RootPatch {
+    size_t block;  // index in Image::blocks
+    uint64_t offset;
+    NodeRef root;
+  };
   struct Image {
-    std::vector<NodeRef> nodes;
-    std::vector<std::pair<uint64_t, AlignedBuffer>> blocks;  // catalog, bitmap and their nodes
+    std::vector<NodeRef> nodes;     // children before their parents
+    std::vector<MetaBlock> blocks;  // catalog, bitmap and their nodes
+    std::vector<RootPatch> patches;
+    std::vector<uint64_t> rooted;  // points whose root was a node in memory
     format::Superblock superblock{};
     uint64_t covered_sequence = 0;
     uint64_t journal_head = 0;
   };
   Status freeze(Image& image);
-  void settle_trees(Image& image);
-  Pointer settle(Node& node, Image& image);
+  void assign_trees(Image& image);
+  void assign(Node& node, Image& image);
+  Task<void> seal(Image& image);
+  void unpin_roots(const Image& image);
   void build_catalog(Image& image);
   void build_bitmap(Image& image);
   void finish_tree(MetaTree& tree, Image& image);
@@ -63,7 +87,7 @@ class Checkpointer {
   void drop_block(uint64_t block);
   Task<Status> write_blocks(Image& image);
   Task<Status> write_superblocks(const format::Superblock& superblock);
-  void completed(const Image& image);
+  Task<void> completed(const Image& image);
   bool is_due() const;
   Task<void> tick(std::shared_ptr<bool> alive);
 

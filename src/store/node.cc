@@ -1,5 +1,7 @@
 #include "store/node.h"
 
+#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "base/result.h"
 
 namespace hozon::store {
@@ -50,17 +52,30 @@ void Node::set_edge(uint32_t slot, Edge edge) {
 }
 
 Pointer Node::self_pointer() const {
-  HOZON_CHECK(block_ != 0);
+  HOZON_CHECK(is_sealed());
   return {block_, crc32c_, 0};
 }
 
-void Node::settle(uint64_t block, uint32_t crc32c) {
+void Node::assign(uint64_t block) {
   HOZON_CHECK(block_ == 0);
   block_ = block;
-  crc32c_ = crc32c;
-  children_.reset();
+  is_unsealed_ = true;
   if (in_memory_ != nullptr) --*in_memory_;
   in_memory_ = nullptr;
+}
+
+void Node::seal() {
+  HOZON_CHECK(is_unsealed_);
+  for (uint32_t slot = 0; children_ && slot < format::kPointersPerNode; ++slot) {
+    if (!(*children_)[slot]) continue;
+    Pointer& entry = content_->pointers[slot];
+    const uint32_t flags = entry.flags;
+    entry = (*children_)[slot]->self_pointer();
+    entry.flags = flags;
+  }
+  children_.reset();
+  crc32c_ = crc32c(bytes_of(*content_));
+  is_unsealed_ = false;
 }
 
 void Node::loaded_from(const Pointer& pointer) {

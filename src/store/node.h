@@ -69,7 +69,7 @@ class Node {
   uint8_t level() const { return level_; }
   uint64_t made_by() const { return made_by_; }
   uint64_t block() const { return block_; }  // 0: in memory only
-  // What a parent holds: block and checksum, without flags. Only for nodes with a block.
+  // What a parent holds: block and checksum, without flags. Only for sealed nodes.
   Pointer self_pointer() const;
   bool is_changeable_by(uint64_t generation) const { return block_ == 0 && made_by_ == generation; }
 
@@ -86,8 +86,12 @@ class Node {
   const format::NodeBlock& content() const { return *content_; }
   bool has_children_in_memory() const { return children_ != nullptr; }
   const NodeRef& child(uint32_t slot) const { return (*children_)[slot]; }
-  // A checkpoint gives the node its block (N1); its content is final and has checksum `crc32c`.
-  void settle(uint64_t block, uint32_t crc32c);
+  // A checkpoint gives the node its block: from now on it never changes (N1). Its children have
+  // blocks too, but its bytes still lack their pointers, and its checksum is not known.
+  void assign(uint64_t block);
+  // Completes the bytes, once all children are sealed, and computes the checksum.
+  void seal();
+  bool is_sealed() const { return block_ != 0 && !is_unsealed_; }
   // A node that was read through `pointer`; counts its entries.
   void loaded_from(const Pointer& pointer);
 
@@ -99,6 +103,7 @@ class Node {
   uint64_t made_by_;
   uint64_t block_ = 0;
   uint32_t crc32c_ = 0;
+  bool is_unsealed_ = false;  // has a block, but not its final bytes
   uint64_t* in_memory_;
   std::unique_ptr<format::NodeBlock> content_;
   std::unique_ptr<std::array<NodeRef, format::kPointersPerNode>> children_;

@@ -91,7 +91,7 @@ Task<void> ScrubWalk::descend(Tree tree, std::vector<Tree> others, ScrubStep& st
 
 // The node that `edge` leads to, read from the disk when it is entered; empty when it is damaged.
 Task<NodeRef> ScrubWalk::enter(Edge edge, uint8_t level, ScrubStep& step) {
-  if (edge.node && edge.node->block() == 0) co_return edge.node;  // not on the disk yet
+  if (edge.node && !edge.node->is_sealed()) co_return edge.node;  // not on the disk yet
   const Pointer pointer = edge.node ? edge.node->self_pointer() : edge.pointer;
   if (NodeRef unwritten = core_.cache.unwritten(pointer.block)) co_return unwritten;
   Entered& entered = path_[level];
