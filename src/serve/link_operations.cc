@@ -168,6 +168,23 @@ Task<Answer> pool_drain(Pool& pool, Request) {
   co_return nothing();
 }
 
+Task<Answer> pool_defragment(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string only, link::string_field_or(request.parameters, "volume", ""));
+  store::DefragmentReport all;
+  for (const store::VolumeInfo& volume : pool.volumes()) {
+    if (!only.empty() && volume.name != only) continue;
+    const auto done = co_await pool.defragment(volume.name);
+    if (!done && only.empty() && done.error().code == Code::kNotFound) continue;  // just deleted
+    if (!done) co_return std::unexpected(done.error());
+    all.bytes_examined += done->bytes_examined;
+    all.bytes_moved += done->bytes_moved;
+    all.bytes_left += done->bytes_left;
+  }
+  co_return json{{"examined_bytes", all.bytes_examined},
+                 {"moved_bytes", all.bytes_moved},
+                 {"left_bytes", all.bytes_left}};
+}
+
 Task<Answer> volume_list(Pool& pool, Request) {
   co_return json{{"volumes", to_json_array(pool.volumes())}};
 }
@@ -296,7 +313,7 @@ constexpr std::array kOperations = {
     Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
     Operation{"point.exclusive", point_exclusive}, Operation{"pool.damage", pool_damage},
     Operation{"pool.scrub.start", scrub_start},    Operation{"pool.scrub.show", scrub_show},
-    Operation{"pool.scrub.cancel", scrub_cancel},
+    Operation{"pool.scrub.cancel", scrub_cancel},  Operation{"pool.defragment", pool_defragment},
 };
 
 }  // namespace

@@ -104,6 +104,19 @@ std::optional<Run> Bitmap::find_free(uint64_t from, uint64_t count_max) const {
   return find_free_between(0, from, count_max);
 }
 
+std::optional<Run> Bitmap::find_whole(uint64_t& from, uint64_t count, uint64_t tries) const {
+  for (; tries > 0; --tries) {
+    const auto found = find_free_between(from, bits_, count);
+    if (!found) {
+      from = bits_;
+      return std::nullopt;
+    }
+    from = found->block + found->count;
+    if (found->count == count) return found;
+  }
+  return std::nullopt;
+}
+
 std::optional<Run> Bitmap::find_free_between(uint64_t from, uint64_t to, uint64_t count_max) const {
   uint64_t bit = from;
   while (bit < to) {

@@ -45,6 +45,9 @@ class Bitmap {
   bool clear(uint64_t bit);
   // The first free run at or after `from` (wrapping around once), cut to `count_max` bits.
   std::optional<Run> find_free(uint64_t from, uint64_t count_max) const;
+  // A free run of exactly `count` bits at or after `from`, cut from the first one that is as long.
+  // Gives up after `tries` shorter ones, or at the end; `from` is then where the search stopped.
+  std::optional<Run> find_whole(uint64_t& from, uint64_t count, uint64_t tries) const;
   // Calls `visit` with the runs of bits that are set here and not in `without` (when given), in
   // order. A run may be cut at the border of a group.
   void for_each_run(const Bitmap* without, const std::function<void(Run)>& visit) const;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "store/checkpointer.h"
+#include "store/defragmenter.h"
 #include "store/flusher.h"
 #include "store/reclaimer.h"
 #include "store/scrubber.h"
@@ -34,6 +35,7 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
       checkpointer(std::make_unique<Checkpointer>(*this)),
       reclaimer(std::make_unique<Reclaimer>(*this)),
       scrubber(std::make_unique<Scrubber>(*this)),
+      defragmenter(std::make_unique<Defragmenter>(*this)),
       background(executor_in),
       space_freed(executor_in),
       journal_freed(executor_in),
@@ -67,6 +69,7 @@ void PoolCore::fail(const Error& reason) {
 void PoolCore::wake_background() {
   checkpointer->wake();
   reclaimer->wake();
+  defragmenter->wake();
 }
 
 uint64_t PoolCore::next_generation() const { return checkpointer->next_generation(); }

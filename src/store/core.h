@@ -1,7 +1,7 @@
 // src/store/core.h
 // The state of one open pool, shared by the parts that work on it: data path (DataPath), flushes
-// (Flusher), checkpoints (Checkpointer), reclaiming (Reclaimer), checking (Checker), opening
-// (Opener). Pool (pool.h) is the face.
+// (Flusher), checkpoints (Checkpointer), reclaiming (Reclaimer), defragmenting (Defragmenter),
+// checking (Checker), opening (Opener). Pool (pool.h) is the face.
 //
 // Invariants: those of pool.h and space.h.
 //   Changes of the state happen between two waits: whoever needs several things changed together
@@ -29,6 +29,7 @@ class Flusher;
 class Checkpointer;
 class Reclaimer;
 class Scrubber;
+class Defragmenter;
 
 // Holds back the reuse of every block that was reachable when it was made.
 class ReaderGuard {
@@ -68,6 +69,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   std::unique_ptr<Reclaimer> reclaimer;
   std::unique_ptr<Scrubber> scrubber;
   DamageLog damage;
+  std::unique_ptr<Defragmenter> defragmenter;
   Group background;  // loops, punches
 
   // --- state ---

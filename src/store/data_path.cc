@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/units.h"
 #include "store/checkpointer.h"
+#include "store/defragmenter.h"
 #include "store/flusher.h"
 #include "store/mutants.h"
 #include "store/reclaimer.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr uint64_t kMapRecordBytes = 32 + 8;  // plus 4 per block
 constexpr uint64_t kLeavesPerTurn = 64;
+constexpr uint64_t kSmallWriteBytes = 64_KiB;      // shorter ones scatter a volume
 constexpr uint64_t kRetryNoSpaceNs = 200'000'000;  // the filesystem below is full
 
 bool is_aligned(const void* address, uint64_t offset, uint64_t length) {
@@ -52,6 +54,7 @@ Result<Point*> DataPath::writable(Target target, uint64_t offset, uint64_t lengt
 Task<Status> DataPath::read(Target target, uint64_t offset, std::span<std::byte> into) {
   const auto point = find(target, offset, into.size());
   if (!point) co_return std::unexpected(point.error());
+  core_.defragmenter->note_guest(target.volume_id, 0);
   const Tree tree = (*point)->tree;
   const Status status = co_await read_tree(tree, offset, into);
   if (!status && status.error().code == Code::kCorruption) {
@@ -98,22 +101,22 @@ Task<Status> DataPath::read_tree(const Tree& tree_in, uint64_t offset, std::span
       const uint64_t first = at / kBlockSize;
       const Pointer pointer = (*found)->pointer(slot_of(first, 1));
       uint64_t next = first + 1;
-      std::vector<uint32_t> crcs = {pointer.crc32c};
+      BlockRun run{first, pointer.block, pointer.crc32c, {}};
       for (; next * kBlockSize < stop; ++next) {
         const Pointer& after = (*found)->pointer(slot_of(next, 1));
         const bool joins =
             pointer.is_null() ? after.is_null() : after.block == pointer.block + (next - first);
         if (!joins) break;
-        crcs.push_back(after.crc32c);
+        run.more_crcs.push_back(after.crc32c);
       }
       const uint64_t run_end = std::min(stop, next * kBlockSize);
       const std::span<std::byte> part = into.subspan(at - offset, run_end - at);
       if (pointer.is_null()) {
         std::memset(part.data(), 0, part.size());
       } else {
-        Task<Status> run = read_run(first, pointer.block, std::move(crcs), at % kBlockSize, part);
-        if (at == offset && run_end == end) co_return co_await std::move(run);
-        runs.start(into_first_error(std::move(run), first_error));
+        Task<Status> reading = read_run(std::move(run), at % kBlockSize, part);
+        if (at == offset && run_end == end) co_return co_await std::move(reading);
+        runs.start(into_first_error(std::move(reading), first_error));
       }
       at = run_end;
     }
@@ -122,26 +125,25 @@ Task<Status> DataPath::read_tree(const Tree& tree_in, uint64_t offset, std::span
   co_return first_error;
 }
 
-Task<Status> DataPath::read_run(uint64_t volume_index, uint64_t block, std::vector<uint32_t> crcs,
-                                uint64_t skip, std::span<std::byte> into) {
+Task<Status> DataPath::read_run(BlockRun run, uint64_t skip, std::span<std::byte> into) {
   AlignedBuffer bounce;
   std::span<std::byte> whole = into;
   const bool direct = is_aligned(into.data(), skip, into.size());
   if (!direct) {
-    bounce = AlignedBuffer(crcs.size() * kBlockSize);
+    bounce = AlignedBuffer(run.count() * kBlockSize);
     whole = bounce.span();
   }
-  const int error = co_await core_.data.read(block * kBlockSize, whole);
+  const int error = co_await core_.data.read(run.block * kBlockSize, whole);
   if (error != 0)
-    co_return errno_error(-error, "read blocks {}+{} of the pool", block, crcs.size());
-  for (size_t i = 0; i < crcs.size(); ++i) {
-    if (crc32c(whole.subspan(i * kBlockSize, kBlockSize)) == crcs[i] ||
+    co_return errno_error(-error, "read blocks {}+{} of the pool", run.block, run.count());
+  for (size_t i = 0; i < run.count(); ++i) {
+    if (crc32c(whole.subspan(i * kBlockSize, kBlockSize)) == run.crc(i) ||
         mutant(Mutant::kSkippedChecksum))
       continue;
     std::memset(into.data(), 0, into.size());  // P5: what failed is never delivered
     co_return make_error(Code::kCorruption, "bytes {}..{} (block {} of the pool) are damaged",
-                         (volume_index + i) * kBlockSize, (volume_index + i + 1) * kBlockSize,
-                         block + i);
+                         (run.volume_index + i) * kBlockSize,
+                         (run.volume_index + i + 1) * kBlockSize, run.block + i);
   }
   if (!direct) std::memcpy(into.data(), whole.data() + skip, into.size());
   co_return Status{};
@@ -182,6 +184,8 @@ Task<Status> DataPath::write(Target target, uint64_t offset, std::span<const std
   if (from.empty()) co_return co_await finish(0, fua);
   const uint64_t first = offset / kBlockSize;
   const uint64_t last = (offset + from.size() - 1) / kBlockSize;
+  core_.defragmenter->note_guest(target.volume_id,
+                                 from.size() < kSmallWriteBytes ? last - first + 1 : 0);
   uint64_t sequence = 0;
   {
     const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, last);
@@ -332,7 +336,8 @@ Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t for_head, uin
   HeadMap::LeafPath path;
   while (true) {
     const uint64_t record_bytes = kMapRecordBytes + 4 * crcs.size();
-    HOZON_CO_CHECK(co_await core_.wait_journal_room(record_bytes));
+    if (!core_.journal.has_room(record_bytes))
+      HOZON_CO_CHECK(co_await core_.wait_journal_room(record_bytes));
     // The volume may have got another head, another size, or an end, while the data was written.
     const auto found = writable(target, index * kBlockSize, 0);
     if (!found) co_return std::unexpected(found.error());

@@ -33,14 +33,18 @@ class DataPath {
   Task<Status> read_tree(const Tree& tree, uint64_t offset, std::span<std::byte> into);
 
  private:
-  struct Piece {
+  // Neighbours in the volume that are neighbours in the pool. Most runs are one block.
+  struct BlockRun {
+    uint64_t volume_index;
     uint64_t block;
-    std::vector<uint32_t> crcs;
+    uint32_t first_crc;
+    std::vector<uint32_t> more_crcs;
+    uint64_t count() const { return 1 + more_crcs.size(); }
+    uint32_t crc(size_t i) const { return i == 0 ? first_crc : more_crcs[i - 1]; }
   };
   Result<const Point*> find(Target target, uint64_t offset, uint64_t length) const;
   Result<Point*> writable(Target target, uint64_t offset, uint64_t length) const;
-  Task<Status> read_run(uint64_t volume_index, uint64_t block, std::vector<uint32_t> crcs,
-                        uint64_t skip, std::span<std::byte> into);
+  Task<Status> read_run(BlockRun run, uint64_t skip, std::span<std::byte> into);
   Task<Result<Run>> take_space(uint64_t count_max);
   Task<Status> wait_for_space();
   // One attempt of write(), under its lock. 0: the volume was returned meanwhile, try again.

@@ -108,14 +108,15 @@ NodeRef HeadMap::changeable(Point& head, const LeafPath& path, uint8_t level, ui
   return copy;
 }
 
+bool HeadMap::is_shared(const LeafPath& path, uint64_t index, const Pointer& pointer) {
+  if (path.owned[1] && pointer.is_owned()) return false;
+  return path.shared[1] ||
+         (path.parent_leaf && path.parent_leaf->pointer(slot_of(index, 1)).block == pointer.block);
+}
+
 void HeadMap::replaced(Point& head, const LeafPath& path, uint64_t index, const Pointer& old) {
   if (old.is_null()) return;
-  const bool is_own = path.owned[1] && old.is_owned();
-  const bool is_shared =
-      !is_own &&
-      (path.shared[1] ||
-       (path.parent_leaf && path.parent_leaf->pointer(slot_of(index, 1)).block == old.block));
-  if (!is_shared)
+  if (!is_shared(path, index, old))
     owner_.retire_data(old.block);
   else if (head.parent->watched)
     owner_.note_unshared(*head.parent, 0, index, Edge{old, {}});

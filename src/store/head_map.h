@@ -63,6 +63,8 @@ class HeadMap {
   static bool is_any_mapped(const LeafPath& path, uint64_t index, uint32_t count);
   // After a collected path under which nothing of the range is mapped: the next index that may be.
   static uint64_t next_possible(const LeafPath& path, uint64_t index, uint32_t count);
+  // Whether the parent has the block that the head maps at `index`, by a path collected for it.
+  static bool is_shared(const LeafPath& path, uint64_t index, const Pointer& pointer);
   // Makes the head's tree high enough for block `index`.
   void grow(Point& head, uint64_t index);
 

@@ -11,6 +11,7 @@
 #include "store/core.h"
 #include "store/damage_finder.h"
 #include "store/data_path.h"
+#include "store/defragmenter.h"
 #include "store/flusher.h"
 #include "store/opener.h"
 #include "store/reclaimer.h"
@@ -131,6 +132,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
     if (options.background) {
       core->background.start(core->checkpointer->loop());
       core->background.start(core->reclaimer->loop());
+      core->background.start(core->defragmenter->loop());
     }
   }
   co_return std::unique_ptr<Pool>(new Pool(std::move(core)));
@@ -455,6 +457,12 @@ Task<Status> Pool::checkpoint() {
 Task<Status> Pool::drain_reclaim() {
   if (Status usable = core_->usable(); !usable) co_return usable;
   co_return co_await core_->reclaimer->drain();
+}
+
+Task<Result<DefragmentReport>> Pool::defragment(std::string volume) {
+  HOZON_CO_CHECK(core_->usable());
+  HOZON_CO_TRY(const Volume* const found, find_volume(*core_, volume));
+  co_return co_await core_->defragmenter->run(found->id);
 }
 
 Task<Result<CheckReport>> Pool::check(bool verify_data) {

@@ -144,6 +144,8 @@ class Pool {
   Task<Status> checkpoint();
   // Waits until nothing is left to reclaim.
   Task<Status> drain_reclaim();
+  // Puts scattered blocks that only the volume's head has side by side, while I/O goes on.
+  Task<Result<DefragmentReport>> defragment(std::string volume);
   // Verifies reachability against the bitmap, every checksum (data too when `verify_data`) and
   // connected sharing of the state at the instant of the call, while I/O goes on.
   Task<Result<CheckReport>> check(bool verify_data);

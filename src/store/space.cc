@@ -8,7 +8,8 @@
 namespace hozon::store {
 namespace {
 constexpr uint64_t kGroupBits = format::kBitsPerBlock;
-}
+constexpr uint64_t kShortRunsPassed = 4096;
+}  // namespace
 
 Space::Space(uint64_t total_blocks)
     : taken_(total_blocks), live_(total_blocks), replay_free_(total_blocks) {
@@ -28,6 +29,15 @@ std::optional<Run> Space::take(uint64_t count_max) {
   taken_.set_run(*found);
   in_flight_ += found->count;
   cursor_ = found->block + found->count;
+  return found;
+}
+
+std::optional<Run> Space::take_whole(uint64_t count) {
+  if (whole_cursor_ >= total()) whole_cursor_ = 0;
+  const std::optional<Run> found = taken_.find_whole(whole_cursor_, count, kShortRunsPassed);
+  if (!found) return std::nullopt;
+  taken_.set_run(*found);
+  in_flight_ += found->count;
   return found;
 }
 

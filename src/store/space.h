@@ -40,6 +40,9 @@ class Space {
 
   // Up to `count_max` neighbouring blocks; they are in flight then. Empty when nothing is free.
   std::optional<Run> take(uint64_t count_max);
+  // Exactly `count` neighbouring blocks, or none: the search is bounded and goes on where the last
+  // one stopped.
+  std::optional<Run> take_whole(uint64_t count);
   void make_live(Run run);  // in flight -> live
   void give_back(Run run);  // in flight -> free (nobody ever saw them)
   // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint
@@ -101,6 +104,7 @@ class Space {
   uint64_t pending_ = 0;
   uint64_t in_flight_ = 0;
   uint64_t cursor_ = 0;
+  uint64_t whole_cursor_ = 0;  // of take_whole()
   uint64_t durable_mark_ = 0;
   uint64_t durable_generation_ = 0;
   uint64_t next_ticket_ = 1;

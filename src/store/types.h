@@ -104,6 +104,13 @@ struct ScrubReport {
   uint64_t damaged_left_out = 0;
 };
 
+// What defragmenting a volume did.
+struct DefragmentReport {
+  uint64_t bytes_examined = 0;  // mapped
+  uint64_t bytes_moved = 0;
+  uint64_t bytes_left = 0;  // scattered, but no room, changed meanwhile, or damaged
+};
+
 // A stretch of a volume with one answer.
 struct Extent {
   uint64_t length_bytes = 0;

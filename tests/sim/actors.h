@@ -72,6 +72,7 @@ class Admin {
   Task<void> delete_point();
   Task<void> ask_wrongly();
   Task<void> service();
+  Task<void> defragment();
   Task<void> check(bool verify_data);
   Task<bool> settle(uint64_t point);
 

@@ -355,9 +355,14 @@ Task<void> Admin::check(bool verify_data) {
 }
 
 Task<void> Admin::service() {
-  const uint64_t dice = random_.below(8);
-  if (!world_.step(dice < 5 ? "checkpoint" : dice < 7 ? "check" : "drain")) co_return;
+  const uint64_t dice = random_.below(11);
+  const char* const name = dice < 5   ? "checkpoint"
+                           : dice < 7 ? "check"
+                           : dice < 8 ? "drain"
+                                      : "defragment";
+  if (!world_.step(name)) co_return;
   if (dice >= 5 && dice < 7) co_return co_await check(random_.chance(1, 2));
+  if (dice >= 8) co_return co_await defragment();
   Status status;
   if (dice < 5)
     status = co_await world_.pool().checkpoint();
@@ -367,6 +372,15 @@ Task<void> Admin::service() {
   if (!status && !world_.tolerated(status.error())) world_.fail("service: " + status.error().what);
   if (const std::string wrong = audit_space(world_.pool().stats()); !wrong.empty())
     world_.fail(wrong);
+}
+
+// Moves blocks and changes nothing that anybody can see.
+Task<void> Admin::defragment() {
+  const std::vector<store::VolumeInfo> volumes = world_.pool().volumes();
+  if (volumes.empty()) co_return;
+  const auto done = co_await world_.pool().defragment(volumes[random_.below(volumes.size())].name);
+  if (world_.dead_ || done || done.error().code == Code::kNotFound) co_return;
+  if (!world_.tolerated(done.error())) world_.fail("defragment: " + done.error().what);
 }
 
 }  // namespace hozon::sim

@@ -525,6 +525,7 @@ Task<Result<uint64_t>> Pool::exclusive_bytes(std::string, std::string) { co_retu
 Task<Result<uint64_t>> Pool::mapped_bytes(Target) { co_return 0; }
 Task<Status> Pool::checkpoint() { co_return co_await core_->sync(); }
 Task<Status> Pool::drain_reclaim() { co_return Status(); }
+Task<Result<DefragmentReport>> Pool::defragment(std::string) { co_return DefragmentReport{}; }
 Task<Result<CheckReport>> Pool::check(bool) {
   CheckReport report;
   report.data_blocks = UINT64_MAX;
