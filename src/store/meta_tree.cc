@@ -69,8 +69,8 @@ void MetaTree::for_each_block(
 }
 
 Task<Result<MetaTree>> MetaTree::load(Executor& executor, Device& data, Pointer root,
-                                      uint64_t leaf_count, uint64_t total_blocks,
-                                      std::string what, TreeProblems* problems) {
+                                      uint64_t leaf_count, uint64_t total_blocks, std::string what,
+                                      TreeProblems* problems) {
   MetaTree tree;
   tree.resize(leaf_count);
   if (tree.height() > 0) tree.levels_.back()[0] = root;
