@@ -51,10 +51,12 @@ rot: deps ## one bit of every byte of every metadata block (minutes)
 
 bench: build ## measure beside a raw file and qcow2: table, JSON, plot (about 20 minutes)
 	@tools/bootstrap bench
+	@cmake --build --preset check -j $(JOBS) --target engine_bench
 	@tools/bench --programs build/check/bin
 
 bench-quick: build ## the same, small (under 3 minutes)
 	@tools/bootstrap bench
+	@cmake --build --preset check -j $(JOBS) --target engine_bench
 	@tools/bench --programs build/check/bin --quick
 
 asan: deps ## the fast tests under AddressSanitizer and UBSan
