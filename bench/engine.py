@@ -51,7 +51,8 @@ def cell_of(report, name, unit):
     elif what == "reclaim_2gib":
         section, text, goal = report.section(SPACE), f"2 GiB among {where} (engine)", below(1000)
     elif what.endswith("_memory"):
-        section, text, goal = report.section(OPEN), f"{where}: memory that opening takes", None
+        words = what.removesuffix("_memory").replace("_", " ")
+        section, text, goal = report.section(OPEN), f"{where}: memory taken by '{words}'", None
     else:
         section, text, goal = report.section(ENGINE), f"{what.replace('_', ' ')}: {where}", None
     return section.cell(f"engine.{name}", text, unit, goal)

@@ -214,7 +214,7 @@ def main():
         print((args.out / "table.md").read_text())
         if args.publish:
             publish.publish(args.out)
-        bench.log(f"written: results.json, table.md and depth.svg in {args.out}")
+        bench.log(f"written to {args.out}")
     finally:
         subprocess.run(["rm", "-rf", scratch], check=False)
     return 0
