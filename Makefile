@@ -6,7 +6,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 DESTDIR ?=
-PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-check
+PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-freeze hozon-check
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
