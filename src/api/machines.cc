@@ -74,6 +74,21 @@ Result<JobId> post_quota(Control& control, const Request& request, const Caller&
   return control.start_machine_quota(request.part("machine"), snapshots, caller);
 }
 
+Result<JobId> post_freeze(Control& control, const Request& request, const Caller& caller) {
+  constexpr unsigned kHoldMsDefault = 10'000;
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const unsigned hold_ms = HOZON_TRY(small_number(fields, "hold_ms", kHoldMsDefault));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_freeze(request.part("machine"), static_cast<int>(hold_ms), caller);
+}
+
+Result<JobId> post_resume(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const bool connect = HOZON_TRY(fields.flag_or("connect", false));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_resume(request.part("machine"), caller, connect);
+}
+
 // For the verbs without parameters: {} or nothing.
 using PlainVerb = Result<JobId> (Control::*)(const std::string&, const Caller&);
 JobStarter plain(Control& control, PlainVerb verb) {
@@ -108,8 +123,14 @@ void add_machines(Router& router, Control& control) {
                 bind(post_shutdown));
   add_job_route(router, control, "POST", one + "/pause", {}, Body::kOptional,
                 plain(control, &Control::start_machine_pause));
-  add_job_route(router, control, "POST", one + "/resume", {}, Body::kOptional,
-                plain(control, &Control::start_machine_resume));
+  add_job_route(router, control, "POST", one + "/resume", {}, Body::kOptional, bind(post_resume));
+  add_job_route(router, control, "POST", one + "/suspend", {}, Body::kOptional,
+                plain(control, &Control::start_machine_suspend));
+  add_job_route(router, control, "POST", one + "/freeze", {}, Body::kOptional, bind(post_freeze));
+  add_job_route(router, control, "POST", one + "/thaw", {}, Body::kOptional,
+                plain(control, &Control::start_machine_thaw));
+  add_job_route(router, control, "POST", one + "/connect", {}, Body::kOptional,
+                plain(control, &Control::start_machine_connect));
   add_job_route(router, control, "POST", one + "/kill", {}, Body::kOptional,
                 plain(control, &Control::start_machine_kill));
   add_job_route(router, control, "POST", one + "/undo", {}, Body::kOptional,

@@ -15,6 +15,7 @@ Result<JobId> post_snapshot(Control& control, const Request& request, const Call
   wanted.name = HOZON_TRY(fields.text_or("name", ""));
   wanted.description = HOZON_TRY(fields.text_or("description", ""));
   wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
+  wanted.quiesce = HOZON_TRY(fields.text_or("quiesce", ""));
   wanted.disks = HOZON_TRY(fields.texts_or_none("disks"));
   wanted.tags = HOZON_TRY(fields.texts_or_none("tags"));
   wanted.expires_in_s = HOZON_TRY(fields.number_or("expires_in_s", 0));
@@ -23,17 +24,22 @@ Result<JobId> post_snapshot(Control& control, const Request& request, const Call
 }
 
 Result<JobId> post_return(Control& control, const Request& request, const Caller& caller) {
-  const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  control::ReturnRequest how;
+  how.disks_only = HOZON_TRY(fields.flag_or("disks_only", false));
+  how.state = HOZON_TRY(fields.text_or("state", ""));
   HOZON_TRY(fields.finish());
-  return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), caller);
+  return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), caller,
+                                       how);
 }
 
 Result<JobId> post_clone(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string new_name = HOZON_TRY(fields.text("new_name"));
+  const bool with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_clone(request.part("machine"), request.part("snapshot"), new_name,
-                                      caller);
+                                      caller, with_memory);
 }
 
 Result<JobId> post_rename(Control& control, const Request& request, const Caller& caller) {

@@ -45,6 +45,8 @@ struct Arguments {
   std::string image;
   std::string kernel, initrd, append;
   std::string until;
+  std::string state;
+  std::string quiesce;
   std::vector<uint64_t> disk_sizes;
   std::vector<std::string> disks;
   std::vector<std::string> tags;
@@ -60,6 +62,8 @@ struct Arguments {
   bool with_sizes = false;
   bool allow_shrink = false;
   bool paused = false;
+  bool disks_only = false;
+  bool connect = false;
   bool force = false;
   bool kill = false;
   bool data = false;

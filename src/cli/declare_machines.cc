@@ -27,8 +27,21 @@ void declare_machines(CLI::App& root, Arguments& a) {
       .flag("--paused", a.paused, "Do not let it run yet");
   add_verb(noun, a, "pause", "Stop a machine's clock", "hozon machine pause web", machine_pause)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "resume", "Let a paused machine go on", "hozon machine resume web",
+  add_verb(noun, a, "suspend", "Keep the memory in the pool and end QEMU; resume goes on there",
+           "hozon machine suspend web", machine_suspend)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "resume", "Let a paused or suspended machine go on", "hozon machine resume web",
            machine_resume)
+      .required("MACHINE", a.object, which)
+      .flag("--connect", a.connect, "Plug the network of a clone with memory in at once");
+  add_verb(noun, a, "freeze", "Let the guest's agent freeze its file systems",
+           "hozon machine freeze web --timeout 5", machine_freeze)
+      .required("MACHINE", a.object, which)
+      .seconds("--timeout", "Thaw after this time at the latest (default 10)");
+  add_verb(noun, a, "thaw", "Thaw the guest's file systems", "hozon machine thaw web", machine_thaw)
+      .required("MACHINE", a.object, which);
+  add_verb(noun, a, "connect", "Plug the network in that a clone with memory starts without",
+           "hozon machine connect web2", machine_connect)
       .required("MACHINE", a.object, which);
   add_verb(noun, a, "shutdown", "Ask the guest to shut down and wait for it",
            "hozon machine shutdown web --timeout 60", machine_shutdown)
@@ -108,6 +121,8 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .list("--disks", a.disks, "Only these disks, such as vda,vdb")
       .list("--tags", a.tags, "Tags, such as nightly,db")
       .text("--expires", a.expires, "Goes to the trash after this time, such as 12h or 3d")
+      .text("--quiesce", a.quiesce,
+            "Freeze the guest's file systems meanwhile: require, try (default), skip")
       .text("--description", a.description, "What it is for");
   add_verb(noun, a, "list", "List snapshots, oldest first", "hozon snapshot list web -o json",
            snapshot_list)
@@ -124,12 +139,17 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
            "hozon snapshot return web before-upgrade", snapshot_return)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
+      .flag("--disk-only", a.disks_only, "Without its memory: the guest boots from its disks")
+      .text("--state", a.state,
+            "As what the machine ends: as-captured (default), running, paused, suspended, down")
       .confirmed();
   add_verb(noun, a, "clone", "Make a new machine from a snapshot",
            "hozon snapshot clone web before-upgrade web2", snapshot_clone)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
-      .required("NEW", a.third, "Name of the new machine");
+      .required("NEW", a.third, "Name of the new machine")
+      .flag("--memory", a.with_memory,
+            "With the snapshot's memory: it starts suspended, and its network unplugged");
   add_verb(noun, a, "rename", "Rename a snapshot", "hozon snapshot rename web before good",
            snapshot_rename)
       .required("MACHINE", a.object, which)

@@ -6,6 +6,7 @@ namespace hozon::cli {
 namespace {
 
 constexpr double kShutdownSeconds = 120;
+constexpr double kFreezeSeconds = 10;
 
 // "up", or what it does and why it is not what somebody asked for.
 std::string state_text(const client::Machine& machine) {
@@ -36,6 +37,10 @@ Details machine_details(const client::Machine& machine) {
   details.add("Created", time_text(machine.created_ns));
   if (machine.started_ns != 0) details.add("Started", time_text(machine.started_ns));
   details.add("Console log", machine.console_log);
+  if (machine.live_memory_obstacles.empty())
+    details.add("Snapshot with memory", "while the guest runs");
+  for (const std::string& obstacle : machine.live_memory_obstacles)
+    details.add("Snapshot with memory", "stops the guest: " + obstacle);
   return details;
 }
 
@@ -112,7 +117,34 @@ CommandResult machine_pause(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_resume(const Arguments& args, Context& context) {
-  return simple_verb(args, context, "resume", "goes on");
+  const client::Json result = HOZON_TRY(context.client().resume_machine(args.object, args.connect));
+  std::string steps;
+  for (const std::string& sentence : client::texts_of(result, "steps"))
+    steps += "\n  " + printable(sentence);
+  context.printer().done(result, args.object, "Machine {} goes on.{}", args.object, steps);
+  return ExitCode::kOk;
+}
+
+CommandResult machine_suspend(const Arguments& args, Context& context) {
+  return simple_verb(args, context, "suspend", "is suspended");
+}
+
+CommandResult machine_freeze(const Arguments& args, Context& context) {
+  const double seconds = args.has_timeout ? args.timeout_s : kFreezeSeconds;
+  const client::Json result = HOZON_TRY(
+      context.client().freeze_machine(args.object, static_cast<uint64_t>(seconds * 1000)));
+  context.printer().done(result, args.object,
+                         "{} file systems of machine {} are frozen, for {:g} s at most.",
+                         client::number_of(result, "filesystems"), args.object, seconds);
+  return ExitCode::kOk;
+}
+
+CommandResult machine_thaw(const Arguments& args, Context& context) {
+  return simple_verb(args, context, "thaw", "is thawed");
+}
+
+CommandResult machine_connect(const Arguments& args, Context& context) {
+  return simple_verb(args, context, "connect", "is connected to its network");
 }
 
 CommandResult machine_shutdown(const Arguments& args, Context& context) {

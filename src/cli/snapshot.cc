@@ -35,6 +35,10 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   details.add("Tags", fmt::format("{}", fmt::join(snapshot.tags, ", ")));
   if (snapshot.pinned) details.add("Pinned", snapshot.pin_reason);
   if (snapshot.expires_ns != 0) details.add("Expires", time_text(snapshot.expires_ns));
+  details.add("Consistency",
+              snapshot.consistency_reason.empty()
+                  ? snapshot.consistency
+                  : fmt::format("{} ({})", snapshot.consistency, snapshot.consistency_reason));
   details.add("Disks", fmt::format("{}", fmt::join(snapshot.disks, ", ")));
   if (snapshot.has_memory) add_memory(details, snapshot);
   if (snapshot.exclusive_bytes)
@@ -61,6 +65,7 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
   request.disks = args.disks;
   request.tags = args.tags;
   if (!args.expires.empty()) request.expires_in_s = HOZON_TRY(parse_duration(args.expires));
+  request.quiesce = args.quiesce;
   const client::Json result = HOZON_TRY(context.client().create_snapshot(args.object, request));
   const client::Snapshot made(result);
   std::string pause;
@@ -112,7 +117,8 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
   if (!context.confirm(args, fmt::format("Take {} back to {}? Its present state is kept.",
                                          args.object, args.second)))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
-  const client::Json result = HOZON_TRY(context.client().return_to(args.object, args.second));
+  const client::Json result =
+      HOZON_TRY(context.client().return_to(args.object, args.second, args.disks_only, args.state));
   const std::string kept = client::text_of(result, "kept");
   context.printer().done(
       result, args.second, "Machine {} is back at {}.{}{}", args.object, args.second,
@@ -122,8 +128,8 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_clone(const Arguments& args, Context& context) {
-  const client::Json result =
-      HOZON_TRY(context.client().clone_snapshot(args.object, args.second, args.third));
+  const client::Json result = HOZON_TRY(
+      context.client().clone_snapshot(args.object, args.second, args.third, args.with_memory));
   context.printer().done(result, args.third, "Machine {} is a clone of {} at {}.{}", args.third,
                          args.object, args.second, sentences(result, "notes"));
   return ExitCode::kOk;

@@ -16,6 +16,7 @@ constexpr size_t kIndentMax = 24;
 std::string kind_text(const client::Snapshot& snapshot) {
   std::string text = snapshot.has_memory ? "memory" : "disk";
   if (snapshot.kind == "system") text += ", kept";
+  if (snapshot.kind == "suspend") text += ", asleep";
   return text;
 }
 

@@ -264,6 +264,14 @@ Result<Json> Client::machine_verb(const std::string& name, const std::string& ve
   return run("POST", machine_path(name) + "/" + verb, nullptr);
 }
 
+Result<Json> Client::freeze_machine(const std::string& name, uint64_t hold_ms) {
+  return run("POST", machine_path(name) + "/freeze", {{"hold_ms", hold_ms}});
+}
+
+Result<Json> Client::resume_machine(const std::string& name, bool connect) {
+  return run("POST", machine_path(name) + "/resume", {{"connect", connect}});
+}
+
 Result<Json> Client::delete_machine(const std::string& name) {
   return run("DELETE", machine_path(name), nullptr);
 }
@@ -282,19 +290,23 @@ Result<Json> Client::create_snapshot(const std::string& machine, const SnapshotR
   Json body = {{"name", request.name},
                {"description", request.description},
                {"with_memory", request.with_memory},
+               {"quiesce", request.quiesce},
                {"disks", request.disks}};
   if (!request.tags.empty()) body["tags"] = request.tags;
   if (request.expires_in_s != 0) body["expires_in_s"] = request.expires_in_s;
   return run("POST", machine_path(machine) + "/snapshots", body);
 }
 
-Result<Json> Client::return_to(const std::string& machine, const std::string& snapshot) {
-  return run("POST", snapshot_path(machine, snapshot) + "/return", nullptr);
+Result<Json> Client::return_to(const std::string& machine, const std::string& snapshot,
+                               bool disks_only, const std::string& state) {
+  return run("POST", snapshot_path(machine, snapshot) + "/return",
+             {{"disks_only", disks_only}, {"state", state}});
 }
 
 Result<Json> Client::clone_snapshot(const std::string& machine, const std::string& snapshot,
-                                    const std::string& new_machine) {
-  return run("POST", snapshot_path(machine, snapshot) + "/clone", {{"new_name", new_machine}});
+                                    const std::string& new_machine, bool with_memory) {
+  return run("POST", snapshot_path(machine, snapshot) + "/clone",
+             {{"new_name", new_machine}, {"with_memory", with_memory}});
 }
 
 Result<Json> Client::rename_snapshot(const std::string& machine, const std::string& snapshot,

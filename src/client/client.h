@@ -38,6 +38,7 @@ struct MachineRequest {
 struct SnapshotRequest {
   std::string name, description;
   bool with_memory = false;
+  std::string quiesce;  // empty, require, try, skip
   std::vector<std::string> disks;
   std::vector<std::string> tags;
   uint64_t expires_in_s = 0;  // 0: never
@@ -94,16 +95,20 @@ class Client {
   Result<Json> create_machine(const MachineRequest& request);
   Result<Json> start_machine(const std::string& name, bool paused);
   Result<Json> shutdown_machine(const std::string& name, uint64_t timeout_ms);
-  // "pause", "resume", "kill", "undo".
+  // "pause", "suspend", "connect", "thaw", "kill", "undo".
   Result<Json> machine_verb(const std::string& name, const std::string& verb);
+  Result<Json> freeze_machine(const std::string& name, uint64_t hold_ms);
+  Result<Json> resume_machine(const std::string& name, bool connect);
   Result<Json> delete_machine(const std::string& name);
 
   Result<std::vector<Snapshot>> snapshots(const std::string& machine, bool with_sizes);
   Result<Snapshot> snapshot(const std::string& machine, const std::string& name);
   Result<Json> create_snapshot(const std::string& machine, const SnapshotRequest& request);
-  Result<Json> return_to(const std::string& machine, const std::string& snapshot);
+  // `state`: empty, or one of as-captured, running, paused, suspended, down.
+  Result<Json> return_to(const std::string& machine, const std::string& snapshot,
+                         bool disks_only = false, const std::string& state = {});
   Result<Json> clone_snapshot(const std::string& machine, const std::string& snapshot,
-                              const std::string& new_machine);
+                              const std::string& new_machine, bool with_memory = false);
   Result<Json> rename_snapshot(const std::string& machine, const std::string& snapshot,
                                const std::string& new_name);
   Result<Json> describe_snapshot(const std::string& machine, const std::string& snapshot,

@@ -107,7 +107,8 @@ Machine::Machine(Json object)
       snapshot_count(number_of(json, "snapshot_count")),
       created_ns(number_of(json, "created_ns")),
       started_ns(number_of(json, "started_ns")),
-      pid(number_of(json, "pid")) {
+      pid(number_of(json, "pid")),
+      live_memory_obstacles(texts_of(json, "live_memory_obstacles")) {
   for (const Json& disk : array_of(json, "disks"))
     disks.push_back({text_of(disk, "id"), text_of(disk, "volume"), text_of(disk, "pool"),
                      number_of(disk, "size_bytes"), flag_of(disk, "attached")});
@@ -129,6 +130,8 @@ Snapshot::Snapshot(Json object)
       is_current(flag_of(json, "is_current")),
       created_ns(number_of(json, "created_ns")),
       exclusive_bytes(optional_number_of(json, "exclusive_bytes")) {
+  consistency = text_of(json, "consistency");
+  consistency_reason = text_of(json, "consistency_reason");
   if (const Json* memory = find(json, "memory")) {
     has_memory = true;
     memory_mode = text_of(*memory, "mode");

@@ -59,6 +59,7 @@ struct Machine {
   std::vector<Disk> disks;
   std::vector<std::string> macs;
   std::string locked_by;  // "snapshot.create (job 7)", or empty
+  std::vector<std::string> live_memory_obstacles;
 };
 
 struct Snapshot {
@@ -66,7 +67,7 @@ struct Snapshot {
   Json json;
   std::string uuid, name, description, kind, status, parent, parent_name, machine_state;
   bool is_current = false, has_memory = false;
-  std::string memory_mode, memory_mode_reason;
+  std::string memory_mode, memory_mode_reason, consistency, consistency_reason;
   uint64_t created_ns = 0, stop_us = 0, ram_bytes = 0, written_bytes = 0, stream_bytes = 0;
   uint64_t zero_pages = 0, unchanged_pages = 0, duration_us = 0;
   std::optional<uint64_t> exclusive_bytes;

@@ -104,7 +104,22 @@ class Control {
   Result<JobId> start_machine_start(const std::string& machine, bool paused = false,
                                     const Caller& caller = {});
   Result<JobId> start_machine_pause(const std::string& machine, const Caller& caller = {});
-  Result<JobId> start_machine_resume(const std::string& machine, const Caller& caller = {});
+  // Lets a paused machine go on, or wakes a suspended one. Result: Machine, and of one that was
+  // suspended {"steps": [sentence], "renewed": [Renewal]} too. `connect`: a clone's network links
+  // are up at once.
+  Result<JobId> start_machine_resume(const std::string& machine, const Caller& caller = {},
+                                     bool connect = false);
+  // Keeps the memory in the pool and ends QEMU; the guest goes on at that instant when it is
+  // resumed. Result: Machine.
+  Result<JobId> start_machine_suspend(const std::string& machine, const Caller& caller = {});
+  // Freezes the guest's file systems through its agent, for `hold_ms` at most; then, or when it is
+  // asked to, the guest is thawed by a process of its own, whatever becomes of this one. Result:
+  // {"filesystems": number, "hold_ms": number}, and of the thaw {"filesystems", "frozen_ms"}.
+  Result<JobId> start_machine_freeze(const std::string& machine, int hold_ms = 10'000,
+                                     const Caller& caller = {});
+  Result<JobId> start_machine_thaw(const std::string& machine, const Caller& caller = {});
+  // Takes the network links up, which a clone with memory starts without. Result: Machine.
+  Result<JobId> start_machine_connect(const std::string& machine, const Caller& caller = {});
   // Presses the power button and waits until the guest is off; kUnavailable after `timeout_ms`.
   Result<JobId> start_machine_shutdown(const std::string& machine, int timeout_ms = 120'000,
                                        const Caller& caller = {});
@@ -123,12 +138,15 @@ class Control {
   // Result: {"machine": Machine, "snapshot": Snapshot, "kept": name of the snapshot that holds the
   // state that was left, "restarted": bool, "steps": [sentence]}. When the machine could not be
   // started again the job has failed and has this result; the disks are those of the snapshot.
-  // `disks_only` leaves a saved memory aside: the machine boots, as after a power cut.
+  // After a return with memory also "renewed": [Renewal], what was done to bring the guest up to
+  // date.
   Result<JobId> start_snapshot_return(const std::string& machine, const std::string& snapshot,
-                                      const Caller& caller = {}, bool disks_only = false);
-  // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down.
+                                      const Caller& caller = {}, const ReturnRequest& how = {});
+  // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down, or
+  // `with_memory` suspended: resume wakes it where the snapshot was made.
   Result<JobId> start_snapshot_clone(const std::string& machine, const std::string& snapshot,
-                                     const std::string& new_machine, const Caller& caller = {});
+                                     const std::string& new_machine, const Caller& caller = {},
+                                     bool with_memory = false);
   // Result: Snapshot.
   Result<JobId> start_snapshot_rename(const std::string& machine, const std::string& snapshot,
                                       const std::string& new_name, const Caller& caller = {});

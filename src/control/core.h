@@ -78,13 +78,27 @@ class Core {
   void expire(uint64_t now_ns);
   Result<SnapshotRow> usable_snapshot(const MachineRow& machine, const std::string& reference);
   Result<std::string> free_snapshot_name(const std::string& machine_uuid, const std::string& base);
-  Result<nlohmann::json> do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row);
+  Result<nlohmann::json> do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row,
+                                          const std::string& quiesce);
+  // The record of a snapshot of the machine as it is now; nothing exists of it yet.
+  Result<SnapshotRow> new_snapshot_row(const MachineRow& machine, const SnapshotRequest& request);
+  // Saves disks and memory of one instant and completes `row`. The caller commits it: until then
+  // the job's way back removes everything. With the kind "suspend" the guest does not go on.
+  Status save_memory(JobRun& run, const MachineRow& machine, SnapshotRow& row);
   Result<nlohmann::json> do_memory_snapshot(JobRun& run, const MachineRow& machine,
                                             SnapshotRow row);
   Result<nlohmann::json> do_return(JobRun& run, const std::string& machine_uuid,
-                                   const std::string& snapshot_uuid, bool disks_only);
+                                   const std::string& snapshot_uuid, const ReturnRequest& how);
   Result<nlohmann::json> do_clone(JobRun& run, const std::string& machine_uuid,
-                                  const std::string& snapshot_uuid, MachineRow clone);
+                                  const std::string& snapshot_uuid, MachineRow clone,
+                                  bool with_memory);
+  Result<nlohmann::json> do_suspend(JobRun& run, const std::string& machine_uuid);
+  Result<nlohmann::json> do_resume(JobRun& run, const std::string& machine_uuid, bool connect);
+  // hold_ms: after that the guest is thawed whatever happens.
+  Result<nlohmann::json> do_freeze(JobRun& run, const MachineRow& machine, int hold_ms);
+  Result<nlohmann::json> do_thaw(JobRun& run, const MachineRow& machine);
+  Status end_freeze(const std::string& machine_uuid, const std::string& name);
+  Status settle_resume(const std::string& machine_uuid);
   Status delete_points(const std::string& pool, const std::vector<std::string>& volumes,
                        const std::string& point);
   Status delete_snapshot(const std::string& machine_uuid, const std::string& uuid);
@@ -92,11 +106,15 @@ class Core {
   Status record_return(const std::string& machine_uuid, const std::string& target_uuid,
                        const std::string& kept_uuid);
   // Brings the machine up with the snapshot's memory. May be repeated: a QEMU that is half loaded
-  // is replaced, one that runs is left alone. After a failure the machine is down.
-  Status load_memory(const MachineRow& machine, const SnapshotRow& target);
+  // is replaced, one that runs is left alone. It goes on if `run`, and stands still otherwise.
+  // After a failure the machine is down.
+  Status load_memory(const MachineRow& machine, const SnapshotRow& target, bool run);
   // After an interrupted or failed save: QEMU has ended it, its guest is free, and goes on if
   // `run`. kUnavailable while a live save goes on, which cannot be stopped.
   Status settle_save(const std::string& machine_uuid, bool run, bool live);
+  // The memory helper `name` of a save stores nothing any more when this returns; it goes on
+  // reading the stream.
+  Status drain_helper(const std::string& machine_uuid, const std::string& name);
   // Ends the memory helper `name`, once QEMU is done with it, and removes what it left.
   Status end_helper(const std::string& machine_uuid, const std::string& name);
   // What hozon-ram left in the machine's directory.

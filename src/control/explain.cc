@@ -24,6 +24,7 @@ BlockedOperation busy(const std::string& operation, const std::string& subject, 
 // The command that brings a machine from `now` into a state that allows the operation.
 std::string way_to(const Machine& machine, const std::function<bool(PowerState)>& allows) {
   const bool runs = machine.state == PowerState::kUp;
+  if (is_asleep(machine)) return "hozon machine resume " + machine.name;
   if (allows(PowerState::kUp) && machine.state == PowerState::kDown)
     return "hozon machine start " + machine.name;
   if (allows(PowerState::kUp) && !runs) return "hozon machine resume " + machine.name;
@@ -36,6 +37,10 @@ std::string way_to(const Machine& machine, const std::function<bool(PowerState)>
 }
 
 }  // namespace
+
+bool is_asleep(const Machine& machine) {
+  return machine.state == PowerState::kSuspended && machine.pid == 0;
+}
 
 std::string remedy_of(const std::string& sentence) {
   const size_t begin = sentence.find("`hozon ");

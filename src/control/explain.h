@@ -16,6 +16,9 @@ namespace hozon::control {
 // The first command between backticks that begins with "hozon "; empty: none.
 std::string remedy_of(const std::string& sentence);
 
+// Its memory is kept in the pool and its QEMU is gone; one whose guest sleeps by itself has a QEMU.
+bool is_asleep(const Machine& machine);
+
 // Every operation of machines that `allowed_in` knows in some state and `machine` does not allow.
 std::vector<BlockedOperation> explain_machine(
     const Machine& machine, const std::function<std::vector<std::string>(PowerState)>& allowed_in);

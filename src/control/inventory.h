@@ -116,6 +116,10 @@ class Inventory {
   // Status, disks, memory, environment, machine_state.
   Status update_snapshot(const SnapshotRow& row);
   Status set_snapshot_status(const std::string& uuid, const std::string& status);
+  // The state in which the machine sleeps: its snapshot of kind "suspend".
+  Result<std::optional<SnapshotRow>> suspend_of(const std::string& machine_uuid);
+  // From now on that is an ordinary snapshot, and the machine is down.
+  Status end_suspend(const std::string& machine_uuid);
   Status rename_snapshot(const std::string& uuid, const std::string& name);
   Status describe_snapshot(const std::string& uuid, const std::string& description);
   // Its children and its machine's position move to its parent.

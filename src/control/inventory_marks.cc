@@ -98,8 +98,12 @@ Status Inventory::trash_snapshot(const std::string& uuid, uint64_t trashed_ns, u
       "UPDATE machines SET current_parent = (SELECT parent FROM snapshots WHERE uuid = ?1) "
       "WHERE current_parent = ?1",
       {sql(uuid)}));
-  HOZON_TRY(database_.run("UPDATE snapshots SET name = uuid, status = 'trashed' WHERE uuid = ?",
-                          {sql(uuid)}));
+  // The memory of a machine that sleeps comes back as an ordinary one: meanwhile its disks may have
+  // gone on, and only a return sets them to the same instant.
+  HOZON_TRY(
+      database_.run("UPDATE snapshots SET name = uuid, status = 'trashed', "
+                    "kind = CASE kind WHEN 'suspend' THEN 'user' ELSE kind END WHERE uuid = ?",
+                    {sql(uuid)}));
   return transaction.commit();
 }
 

@@ -109,6 +109,20 @@ Status Inventory::set_snapshot_status(const std::string& uuid, const std::string
   return database_.run("UPDATE snapshots SET status = ? WHERE uuid = ?", {sql(status), sql(uuid)});
 }
 
+Result<std::optional<SnapshotRow>> Inventory::suspend_of(const std::string& machine_uuid) {
+  const auto rows = HOZON_TRY(database_.query(
+      "SELECT uuid FROM snapshots WHERE machine = ? AND kind = 'suspend' AND status = 'ok'",
+      {sql(machine_uuid)}));
+  std::optional<SnapshotRow> found;
+  if (!rows.empty()) found = HOZON_TRY(snapshot(machine_uuid, rows.front().text(0)));
+  return found;
+}
+
+Status Inventory::end_suspend(const std::string& machine_uuid) {
+  return database_.run("UPDATE snapshots SET kind = 'user' WHERE machine = ? AND kind = 'suspend'",
+                       {sql(machine_uuid)});
+}
+
 Status Inventory::rename_snapshot(const std::string& uuid, const std::string& name) {
   const Status renamed =
       database_.run("UPDATE snapshots SET name = ? WHERE uuid = ?", {sql(name), sql(uuid)});

@@ -100,6 +100,21 @@ TEST_F(InventoryTest, DeletingANodeReparents) {
   EXPECT_TRUE(inventory->snapshots("u-web")->empty());
 }
 
+TEST_F(InventoryTest, AMemoryFromTheTrashWakesNoMachine) {
+  auto inventory = Inventory::open(path());
+  ASSERT_TRUE(inventory->insert_machine(web()));
+  SnapshotRow slept = snapshot("z", "", 1);
+  slept.kind = "suspend";
+  slept.status = "ok";
+  ASSERT_TRUE(inventory->insert_snapshot(slept));
+  ASSERT_EQ((*inventory->suspend_of("u-web"))->uuid, "z");
+  ASSERT_TRUE(inventory->trash_snapshot("z", 2, 3));
+  EXPECT_FALSE(*inventory->suspend_of("u-web"));
+  ASSERT_TRUE(inventory->restore_snapshot(inventory->trash("u-web")->front(), "z again"));
+  EXPECT_FALSE(*inventory->suspend_of("u-web"));
+  EXPECT_EQ(inventory->snapshot("u-web", "z")->kind, "user");
+}
+
 TEST_F(InventoryTest, ATransactionThatIsNotCommittedLeavesNothing) {
   auto inventory = Inventory::open(path());
   {

@@ -156,6 +156,7 @@ json to_json(const Machine& machine) {
       {"directory", machine.directory},
       {"console_socket", machine.console_socket},
       {"console_log", machine.console_log},
+      {"live_memory_obstacles", machine.live_memory_obstacles},
       {"snapshot_quota", machine.snapshot_quota},
       {"allowed_operations", machine.allowed_operations},
       {"blocked_operations", to_json(machine.blocked_operations)}};
@@ -173,7 +174,8 @@ json to_json(const MemoryInfo& memory) {
           {"zero_pages", memory.zero_pages},
           {"unchanged_pages", memory.unchanged_pages},
           {"duration_us", memory.duration_us},
-          {"state_after_load", memory.state_after_load}};
+          {"state_after_load", memory.state_after_load},
+          {"is_foreign", memory.is_foreign}};
 }
 
 json to_json(const SnapshotDisk& disk) {
@@ -199,6 +201,8 @@ json to_json(const Snapshot& snapshot) {
           {"created_ns", snapshot.created_ns},
           {"created", utc_text(snapshot.created_ns)},
           {"machine_state", snapshot.machine_state},
+          {"consistency", snapshot.consistency},
+          {"consistency_reason", snapshot.consistency_reason},
           {"memory", snapshot.memory ? to_json(*snapshot.memory) : json(nullptr)},
           {"disks", to_json(snapshot.disks)},
           {"exclusive_bytes", optional_json(snapshot.exclusive_bytes)},

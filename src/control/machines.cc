@@ -5,6 +5,7 @@
 #include "control/json.h"
 #include "control/names.h"
 #include "control/settings.h"
+#include "control/snapshot_gate.h"
 
 namespace hozon::control {
 namespace {
@@ -15,6 +16,15 @@ constexpr int kPoolPatienceMs = 8000;
 constexpr int kStopMs = 90'000;  // `stop` flushes, and waits for a pool that is being restarted
 constexpr int kPressAgainMs = 15'000;
 constexpr int kCancelPatienceMs = 10'000;
+
+Status refuse_asleep(Core& core, const MachineRow& machine) {
+  const auto slept = HOZON_TRY(core.inventory.suspend_of(machine.uuid));
+  if (!slept) return {};
+  return make_error(Code::kWrongState,
+                    "machine '{}' is suspended: `hozon machine resume {}` wakes it; to boot it "
+                    "instead, give its memory up with `hozon snapshot delete {} {}`",
+                    machine.name, machine.name, machine.name, slept->name);
+}
 
 std::unexpected<Error> wrong_state(const MachineRow& machine, PowerState state,
                                    std::string_view remedy) {
@@ -99,7 +109,10 @@ std::vector<Machine> Control::machines() const {
 }
 
 Result<Machine> Control::machine(const std::string& machine) const {
-  return core_->view(HOZON_TRY(core_->inventory.machine(machine)));
+  const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  Machine shown = HOZON_TRY(core_->view(row));
+  shown.live_memory_obstacles = live_memory_obstacles(*core_, row.uuid);
+  return shown;
 }
 
 Result<JobId> Control::start_machine_start(const std::string& machine, bool paused,
@@ -109,6 +122,7 @@ Result<JobId> Control::start_machine_start(const std::string& machine, bool paus
   const auto work = [core = core_.get(), row, paused](JobRun& run) -> Result<json> {
     const PowerState state = core->guests.state(row.uuid).state;
     if (state != PowerState::kDown) return wrong_state(row, state, "it runs already");
+    HOZON_TRY(refuse_asleep(*core, row));
     HOZON_TRY(core->journal_power(run, row.uuid, {"up", "paused"}));
     run.step("starting QEMU");
     HOZON_TRY(core->boot(row, paused ? StartMode::kPaused : StartMode::kRun));
@@ -117,6 +131,7 @@ Result<JobId> Control::start_machine_start(const std::string& machine, bool paus
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (!lock && state != PowerState::kDown) return wrong_state(row, state, "it runs already");
+  if (!lock) HOZON_TRY(refuse_asleep(*core_, row));
   return core_->begin_machine("machine.start", row, row.name, caller, work);
 }
 
@@ -137,11 +152,17 @@ Result<JobId> Control::start_machine_pause(const std::string& machine, const Cal
   return core_->begin_machine("machine.pause", row, row.name, caller, work);
 }
 
-Result<JobId> Control::start_machine_resume(const std::string& machine, const Caller& caller) {
+Result<JobId> Control::start_machine_resume(const std::string& machine, const Caller& caller,
+                                            bool connect) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (state == PowerState::kDown && HOZON_TRY(core_->inventory.suspend_of(row.uuid)))
+    return core_->begin_machine("machine.resume", row, row.name, caller,
+                                [core = core_.get(), uuid = row.uuid, connect](JobRun& run) {
+                                  return core->do_resume(run, uuid, connect);
+                                });
   if (!lock && state != PowerState::kPaused && state != PowerState::kSuspended)
     return wrong_state(row, state,
                        state == PowerState::kDown ? "`hozon machine start` starts it"

@@ -12,7 +12,7 @@ namespace hozon::control {
 std::string text_member(const nlohmann::json& object, const char* name);
 Status set_capabilities(QmpClient& qmp, bool background);
 // "none", "active", "completed", ...
-Result<std::string> migration_status(QmpClient& qmp);
+Result<std::string> migration_status(QmpClient& qmp, int timeout_ms = kQmpTimeoutMs);
 bool is_saving(const std::string& status);
 
 }  // namespace hozon::control

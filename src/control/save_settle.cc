@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/migration.h"
+#include "qemu/ram_save.h"
 #include "qemu/write_protection.h"
 
 namespace hozon::control {
@@ -16,16 +17,17 @@ namespace {
 
 constexpr int kContinueMs = 90'000;  // `cont` waits for a pool that is being restarted
 constexpr int kCancelMs = 10'000;
-constexpr int kCancelPollMs = 20;
+constexpr int kDrainMs = 10'000;
+constexpr int kPollMs = 20;
 
 // Only without write protection: see qemu-facts.md, 1a.
 Result<std::string> cancel_stopped_save(QmpClient& qmp) {
   HOZON_TRY(qmp.call("migrate_cancel"));
   std::string status;
-  for (int waited = 0; waited < kCancelMs; waited += kCancelPollMs) {
+  for (int waited = 0; waited < kCancelMs; waited += kPollMs) {
     status = HOZON_TRY(migration_status(qmp));
     if (!is_saving(status)) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(kCancelPollMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
   }
   return status;
 }
@@ -46,8 +48,8 @@ Status set_capabilities(QmpClient& qmp, bool background) {
   return {};
 }
 
-Result<std::string> migration_status(QmpClient& qmp) {
-  return text_member(HOZON_TRY(qmp.call("query-migrate")), "status");
+Result<std::string> migration_status(QmpClient& qmp, int timeout_ms) {
+  return text_member(HOZON_TRY(qmp.call("query-migrate", json::object(), timeout_ms)), "status");
 }
 
 bool is_saving(const std::string& status) {
@@ -62,6 +64,21 @@ void Core::remove_helper_files(const std::string& machine_uuid, const std::strin
        std::filesystem::directory_iterator(machine_directory(machine_uuid), ignored))
     if (entry.path().filename().string().starts_with(name + "."))
       std::filesystem::remove(entry.path(), ignored);
+}
+
+Status Core::drain_helper(const std::string& machine_uuid, const std::string& name) {
+  const std::string place = machine_directory(machine_uuid);
+  const auto helper = DetachedProcess::adopt(place, name + ".pid", name);
+  if (!helper)
+    return helper.error().code == Code::kNotFound ? Status() : std::unexpected(helper.error());
+  HOZON_TRY(helper->signal(kGiveUpSignal));
+  for (int waited = 0; waited < kDrainMs; waited += kPollMs) {
+    const auto status = read_ram_status(place + "/" + name + ".json");
+    if (status && (status->phase == RamPhase::kFailed || status->phase == RamPhase::kDone))
+      return {};
+    if (helper->wait_end(kPollMs)) return {};
+  }
+  return make_error(Code::kUnavailable, "the memory helper does not give up");
 }
 
 Status Core::end_helper(const std::string& machine_uuid, const std::string& name) {

@@ -5,8 +5,10 @@
 
 #include "control/core.h"
 #include "control/json.h"
+#include "control/memory_volume.h"
 #include "control/names.h"
 #include "control/settings.h"
+#include "control/snapshot_gate.h"
 
 namespace hozon::control {
 namespace {
@@ -27,10 +29,49 @@ Status copy_boot_files(const MachineRow& clone, const std::string& from, const s
   return {};
 }
 
+// The clone sleeps on a memory that shares every page with the original: its record of kind
+// "suspend". The head of the new memory volume stands on a point that holds nothing, as of any
+// other.
+Result<SnapshotRow> clone_memory(Core& core, JobRun& run, const MachineRow& owner,
+                                 const SnapshotRow& snapshot, const MachineRow& clone) {
+  const auto saved = std::ranges::find(snapshot.disks, kMemoryDisk, &SnapshotDisk::disk);
+  if (saved == snapshot.disks.end())
+    return make_error(Code::kWrongState, "snapshot '{}' of machine '{}' has no memory",
+                      snapshot.name, owner.name);
+  const std::string volume = volume_of_disk(clone.name, kMemoryDisk);
+  SnapshotRow sleep;
+  sleep.uuid = new_uuid();
+  sleep.machine_uuid = clone.uuid;
+  sleep.kind = "suspend";
+  sleep.status = "ok";
+  sleep.created_ns = wall_clock_ns();
+  sleep.name = name_with_time("suspended-", sleep.created_ns);
+  sleep.description = fmt::format("the memory of {}@{}", owner.name, snapshot.name);
+  sleep.machine_state = snapshot.machine_state;
+  sleep.settings = settings_of(clone);
+  sleep.environment = snapshot.environment;
+  sleep.memory = snapshot.memory;
+  sleep.memory["is_foreign"] = true;
+  std::vector<std::string> volumes;
+  for (const Disk& disk : clone.disks) {
+    sleep.disks.push_back({disk.id, disk.volume, disk.pool, sleep.uuid, disk.size_bytes, {}});
+    volumes.push_back(disk.volume);
+  }
+  sleep.disks.push_back({kMemoryDisk, volume, clone.pool, sleep.uuid, saved->size_bytes, {}});
+  HOZON_TRY(run.journal("volume.delete", {{"pool", clone.pool}, {"name", volume}}));
+  HOZON_TRY(core.storage.clone(saved->pool, saved->volume, MemoryVolume::kEmptyPoint, volume));
+  HOZON_TRY(core.storage.snapshot(clone.pool, {volume}, MemoryVolume::kEmptyPoint));
+  HOZON_TRY(core.storage.return_to(clone.pool, {{volume, saved->volume, saved->point}}, ""));
+  volumes.push_back(volume);
+  HOZON_TRY(core.storage.snapshot(clone.pool, volumes, sleep.uuid));
+  HOZON_TRY(core.storage.return_to(clone.pool, {{volume, volume, MemoryVolume::kEmptyPoint}}, ""));
+  return sleep;
+}
+
 }  // namespace
 
 Result<json> Core::do_clone(JobRun& run, const std::string& machine_uuid,
-                            const std::string& snapshot_uuid, MachineRow clone) {
+                            const std::string& snapshot_uuid, MachineRow clone, bool with_memory) {
   const MachineRow owner = HOZON_TRY(inventory.machine(machine_uuid));
   const SnapshotRow snapshot = HOZON_TRY(usable_snapshot(owner, snapshot_uuid));
   std::vector<std::string> notes;
@@ -58,20 +99,41 @@ Result<json> Core::do_clone(JobRun& run, const std::string& machine_uuid,
     disk.size_bytes =
         HOZON_TRY(storage.clone(disk.pool, source, snapshot_uuid, disk.volume)).size_bytes;
   }
-  HOZON_TRY(run.commit([&] { return inventory.update_machine(clone); }));
-  if (snapshot.memory.is_object())
+  std::optional<SnapshotRow> sleep;
+  if (with_memory) sleep = HOZON_TRY(clone_memory(*this, run, owner, snapshot, clone));
+  const auto record = [&]() -> Status {
+    HOZON_TRY(inventory.update_machine(clone));
+    return sleep ? inventory.insert_snapshot(*sleep) : Status();
+  };
+  HOZON_TRY(run.commit(record));
+  if (with_memory)
+    notes.push_back(
+        fmt::format("it sleeps where the snapshot was made; `hozon machine resume {}` "
+                    "wakes it, with its network unplugged unless --connect is given",
+                    clone.name));
+  else if (snapshot.memory.is_object())
     notes.push_back("the memory stays with the original: the clone boots from its disks");
   return json{{"machine", HOZON_TRY(machine_json(clone.uuid))}, {"notes", notes}};
 }
 
 Result<JobId> Control::start_snapshot_clone(const std::string& machine, const std::string& snapshot,
-                                            const std::string& new_machine, const Caller& caller) {
+                                            const std::string& new_machine, const Caller& caller,
+                                            bool with_memory) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   HOZON_TRY(check_name("machine", new_machine, kMachineNameMax));
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->usable_snapshot(owner, snapshot));
   if (core_->inventory.machine(new_machine))
     return make_error(Code::kAlreadyExists, "a machine named '{}' exists", new_machine);
+  if (with_memory && !row.memory.is_object())
+    return make_error(Code::kWrongState,
+                      "snapshot '{}' of machine '{}' has no memory: leave out --memory", row.name,
+                      owner.name);
+  if (with_memory) {
+    // Every disk that the memory knows must come along, and the memory must be loadable here.
+    const MachineRow then = HOZON_TRY(with_settings(owner, row.settings));
+    HOZON_TRY(check_memory_gate(*core_, then, row));
+  }
   MachineRow clone = HOZON_TRY(with_settings(owner, row.settings));
   clone.uuid = new_uuid();
   clone.name = new_machine;
@@ -89,8 +151,8 @@ Result<JobId> Control::start_snapshot_clone(const std::string& machine, const st
                             .locks = {Core::machine_lock(owner.uuid),
                                       Core::machine_lock(clone.uuid), Core::name_lock(new_machine)},
                             .subject = fmt::format("machine '{}'", owner.name)},
-                           [core = core_.get(), owner, row, clone](JobRun& run) {
-                             return core->do_clone(run, owner.uuid, row.uuid, clone);
+                           [core = core_.get(), owner, row, clone, with_memory](JobRun& run) {
+                             return core->do_clone(run, owner.uuid, row.uuid, clone, with_memory);
                            });
 }
 

@@ -41,7 +41,9 @@ Status check_tags(const std::vector<std::string>& tags) {
 Status Core::refuse_over_quota(const MachineRow& machine) {
   const uint64_t quota = HOZON_TRY(inventory.quota(machine.uuid));
   if (quota == 0) return {};
-  const auto rows = HOZON_TRY(inventory.snapshots(machine.uuid));
+  auto rows = HOZON_TRY(inventory.snapshots(machine.uuid));
+  // The state in which a machine sleeps is no snapshot that anybody made.
+  std::erase_if(rows, [](const SnapshotRow& row) { return row.kind == "suspend"; });
   if (rows.size() < quota) return {};
   const auto system =
       std::ranges::count_if(rows, [](const SnapshotRow& row) { return row.kind != "user"; });

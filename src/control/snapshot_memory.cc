@@ -24,6 +24,8 @@ constexpr int kStopMs = 90'000;
 constexpr int kListenMs = 100;
 constexpr uint64_t kResumePatienceUs = 1'000'000;  // after the first page, before we send `cont`
 constexpr uint64_t kSilenceUs = 300'000'000;       // without any progress: something hangs
+constexpr int kAnswerMs = 2000;
+constexpr int kHelperEndMs = 10'000;
 constexpr int kVerdictSliceMs = 200;
 constexpr uint64_t kAskPoolUs = 1'000'000;
 constexpr int kPoolAnswerMs = 500;
@@ -38,7 +40,8 @@ class MemorySave {
         machine_(machine),
         row_(row),
         memory_volume_(core, machine),
-        helper_name_("save-" + row.uuid) {}
+        helper_name_("save-" + row.uuid),
+        suspends_(row.kind == "suspend") {}
 
   Status prepare();
   Status cut();
@@ -50,6 +53,7 @@ class MemorySave {
   Status prepare_volume();
   Status choose_mode();
   Status note_environment();
+  Status journal_way_back();
   Status listen(RamStatus& status);
   Status keep_going();
   Result<RamStatus> wait_stored();
@@ -62,6 +66,7 @@ class MemorySave {
   SnapshotRow& row_;
   MemoryVolume memory_volume_;
   const std::string helper_name_;
+  const bool suspends_;  // the guest does not go on
   std::shared_ptr<QmpClient> qmp_;
   std::optional<RamHelper> helper_;
   std::vector<std::string> volumes_;
@@ -129,7 +134,9 @@ Status MemorySave::prepare_volume() {
 
 Status MemorySave::choose_mode() {
   live_ = false;
-  if (!was_up_) {
+  if (suspends_) {
+    info_.mode_reason = "the machine is suspended";
+  } else if (!was_up_) {
     info_.mode_reason = "the machine was paused and stays so";
   } else if (const Status possible = check_live_save_possible(); !possible) {
     info_.mode_reason = possible.error().what;
@@ -144,12 +151,23 @@ Status MemorySave::choose_mode() {
   return set_capabilities(*qmp_, false);
 }
 
-// Everything between `stop` and `migrate` is time that the guest stands still.
-Status MemorySave::cut() {
+// In the order in which they are needed, last first: the helper lets go of the volume, which gives
+// its space back (a guest whose write waits for space keeps QEMU from ending the save); the points
+// go; QEMU ends the save and the guest runs; the helper ends; what it wrote meanwhile goes too.
+Status MemorySave::journal_way_back() {
+  const json volume = {{"pool", machine_.pool}, {"volume", memory_volume_.name()}};
   HOZON_TRY(
       run_.journal("save.settle", {{"machine", machine_.uuid}, {"run", was_up_}, {"live", live_}}));
   HOZON_TRY(run_.journal("points.delete",
                          {{"pool", machine_.pool}, {"volumes", volumes_}, {"point", row_.uuid}}));
+  HOZON_TRY(run_.journal("memory.clear", volume));
+  HOZON_TRY(run_.journal("helper.drain", {{"machine", machine_.uuid}, {"name", helper_name_}}));
+  return {};
+}
+
+// Everything between `stop` and `migrate` is time that the guest stands still.
+Status MemorySave::cut() {
+  HOZON_TRY(journal_way_back());
   run_.step("stopping the guest for the cut");
   std::vector<std::string> disks = volumes_;
   disks.pop_back();  // the memory volume gets its point when it is complete
@@ -217,8 +235,12 @@ Status MemorySave::follow() {
       first_page_us = now;
     }
     HOZON_TRY(keep_going());
-    const std::string state = HOZON_TRY(migration_status(*qmp_));
-    if (!is_saving(state) && state != "none" && !state.empty()) return take_verdict(state);
+    // QEMU may be waiting for a disk, and answers later; then keep_going() decides.
+    const auto state = migration_status(*qmp_, kAnswerMs);
+    if (state && !is_saving(*state) && *state != "none" && !state->empty())
+      return take_verdict(*state);
+    if (!state && (state.error().code != Code::kUnavailable || !qmp_->is_connected()))
+      return std::unexpected(state.error());
     if (now - last_progress_us > kSilenceUs)
       return make_error(Code::kUnavailable, "the save of machine '{}' makes no progress",
                         machine_.name);
@@ -248,27 +270,28 @@ Status MemorySave::take_verdict(const std::string& end) {
   if (end != "completed")
     return make_error(Code::kIo, "QEMU could not save the memory of machine '{}' ({})",
                       machine_.name, end);
-  if (!live_ && was_up_) {
+  if (!live_ && was_up_ && !suspends_) {
     HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
   }
   const RamStatus verdict = HOZON_TRY(wait_stored());
   if (verdict.phase != RamPhase::kDone)
     return add_context(verdict.error, "the memory could not be stored");
   // The RESUME may be waiting in the queue still.
-  for (int i = 0; was_up_ && !resumed_ && i < 20; ++i) {
+  for (int i = 0; was_up_ && !suspends_ && !resumed_ && i < 20; ++i) {
     RamStatus ignored = verdict;
     HOZON_TRY(listen(ignored));
   }
   if (live_) HOZON_TRY(set_capabilities(*qmp_, false));
   note_result(verdict);
   HOZON_TRY(memory_volume_.keep(row_.uuid));
+  (void)helper_->process.wait_end(kHelperEndMs);  // its last words go into the status file
   core_.remove_helper_files(machine_.uuid, helper_name_);
   return {};
 }
 
 }  // namespace
 
-Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
+Status Core::save_memory(JobRun& run, const MachineRow& machine, SnapshotRow& row) {
   const PowerState state = guests.state(machine.uuid).state;
   if (state != PowerState::kUp && state != PowerState::kPaused)
     return make_error(Code::kWrongState, "machine '{}' is {}, so it has no memory to save",
@@ -282,6 +305,11 @@ Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, Sn
   row.memory = to_json(save.info());
   row.environment = save.environment();
   row.status = "ok";
+  return {};
+}
+
+Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
+  HOZON_TRY(save_memory(run, machine, row));
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_snapshot(row));
     return inventory.set_current_parent(machine.uuid, row.uuid);

@@ -24,11 +24,12 @@ Status refuse_pinned(const MachineRow& owner, const SnapshotRow& row) {
                     row.name, owner.name, row.marks.pin_reason, owner.name, row.name);
 }
 
-// The snapshot and everything that grew from it.
+// The snapshot and everything that grew from it, but not the memory of a machine that sleeps: that
+// goes only by its own name.
 void add_subtree(const std::vector<SnapshotRow>& all, std::vector<SnapshotRow>& chosen) {
   for (size_t i = 0; i < chosen.size(); ++i)
     for (const SnapshotRow& row : all) {
-      const bool is_child = row.parent == chosen[i].uuid;
+      const bool is_child = row.parent == chosen[i].uuid && row.kind != "suspend";
       if (is_child && std::ranges::find(chosen, row.uuid, &SnapshotRow::uuid) == chosen.end())
         chosen.push_back(row);
     }
@@ -44,8 +45,9 @@ Result<std::vector<SnapshotRow>> choose(Core& core, const MachineRow& owner,
       chosen.push_back(std::move(row));
   }
   if (request.all_unpinned)
-    std::ranges::copy_if(all, std::back_inserter(chosen),
-                         [](const SnapshotRow& row) { return !row.marks.pinned; });
+    std::ranges::copy_if(all, std::back_inserter(chosen), [](const SnapshotRow& row) {
+      return !row.marks.pinned && row.kind != "suspend";
+    });
   if (request.subtree) add_subtree(all, chosen);
   if (chosen.empty())
     return make_error(Code::kInvalidArgument, "name at least one snapshot of '{}' to delete",

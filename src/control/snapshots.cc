@@ -6,6 +6,7 @@
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/names.h"
+#include "control/quiesce.h"
 #include "control/settings.h"
 
 namespace hozon::control {
@@ -58,6 +59,28 @@ Result<std::string> Core::free_snapshot_name(const std::string& machine_uuid,
   return name;
 }
 
+Result<SnapshotRow> Core::new_snapshot_row(const MachineRow& machine,
+                                           const SnapshotRequest& request) {
+  SnapshotRow snapshot;
+  snapshot.uuid = new_uuid();
+  snapshot.machine_uuid = machine.uuid;
+  snapshot.created_ns = wall_clock_ns();
+  snapshot.name = request.name;
+  if (snapshot.name.empty())
+    snapshot.name =
+        HOZON_TRY(free_snapshot_name(machine.uuid, name_with_time("snap-", snapshot.created_ns)));
+  snapshot.description = request.description;
+  snapshot.marks.tags = request.tags;
+  if (request.expires_in_s != 0)
+    snapshot.marks.expires_ns = snapshot.created_ns + request.expires_in_s * 1'000'000'000;
+  snapshot.parent = machine.current_parent;
+  snapshot.machine_state = power_state_name(guests.state(machine.uuid).state);
+  snapshot.settings = settings_of(machine);
+  for (const Disk& disk : HOZON_TRY(chosen_disks(machine, request)))
+    snapshot.disks.push_back({disk.id, disk.volume, disk.pool, snapshot.uuid, disk.size_bytes, {}});
+  return snapshot;
+}
+
 Status Core::delete_points(const std::string& pool, const std::vector<std::string>& volumes,
                            const std::string& point) {
   for (const std::string& volume : volumes) {
@@ -67,15 +90,23 @@ Status Core::delete_points(const std::string& pool, const std::vector<std::strin
   return {};
 }
 
-// A disk-only snapshot never touches the guest: one call to the data plane freezes all disks.
-Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
+// One call to the data plane freezes all disks; the guest is not stopped for it.
+Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row,
+                                    const std::string& quiesce) {
   std::vector<std::string> volumes;
   for (const SnapshotDisk& disk : row.disks) volumes.push_back(disk.volume);
   HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", row.uuid}}));
   HOZON_TRY(inventory.insert_snapshot(row));
   HOZON_TRY(run.journal("points.delete",
                         {{"pool", machine.pool}, {"volumes", volumes}, {"point", row.uuid}}));
-  HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
+  const auto make_points = [&]() -> Status {
+    HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
+    return {};
+  };
+  const Quiesced quiesced = HOZON_TRY(while_quiesced(*this, run, machine, quiesce, make_points));
+  row.environment = {{"consistency", quiesced.consistency},
+                     {"consistency_reason", quiesced.reason},
+                     {"frozen_ms", quiesced.frozen_ms}};
   row.status = "ok";
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_snapshot(row));
@@ -128,6 +159,11 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   if (!request.name.empty()) HOZON_TRY(check_snapshot_name(request.name));
   HOZON_TRY(check_description(request.description));
+  HOZON_TRY(check_quiesce(request.quiesce));
+  if (request.with_memory && request.quiesce == "require")
+    return make_error(
+        Code::kInvalidArgument,
+        "a snapshot with memory needs no quiesce: disks and memory are of one instant");
   if (!request.name.empty() &&
       HOZON_TRY(core_->inventory.has_snapshot_name(owner.uuid, request.name)))
     return make_error(Code::kAlreadyExists,
@@ -148,27 +184,11 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
   const auto work = [core = core_.get(), uuid = owner.uuid, request](JobRun& run) -> Result<json> {
     // Read again: before the lock was taken another job may have changed the machine.
     const MachineRow row = HOZON_TRY(core->inventory.machine(uuid));
-    SnapshotRow snapshot;
-    snapshot.uuid = new_uuid();
-    snapshot.machine_uuid = uuid;
-    snapshot.created_ns = wall_clock_ns();
-    snapshot.name = request.name;
-    if (snapshot.name.empty())
-      snapshot.name =
-          HOZON_TRY(core->free_snapshot_name(uuid, name_with_time("snap-", snapshot.created_ns)));
-    snapshot.description = request.description;
-    snapshot.marks.tags = request.tags;
-    if (request.expires_in_s != 0)
-      snapshot.marks.expires_ns = snapshot.created_ns + request.expires_in_s * 1'000'000'000;
-    snapshot.parent = row.current_parent;
-    snapshot.machine_state = power_state_name(core->guests.state(uuid).state);
-    snapshot.settings = settings_of(row);
-    for (const Disk& disk : HOZON_TRY(chosen_disks(row, request)))
-      snapshot.disks.push_back(
-          {disk.id, disk.volume, disk.pool, snapshot.uuid, disk.size_bytes, {}});
-    if (request.with_memory) run.plan_steps(3);
-    return request.with_memory ? core->do_memory_snapshot(run, row, std::move(snapshot))
-                               : core->do_disk_snapshot(run, row, std::move(snapshot));
+    SnapshotRow snapshot = HOZON_TRY(core->new_snapshot_row(row, request));
+    if (request.with_memory) run.plan_steps(4);
+    return request.with_memory
+               ? core->do_memory_snapshot(run, row, std::move(snapshot))
+               : core->do_disk_snapshot(run, row, std::move(snapshot), request.quiesce);
   };
   return core_->begin_machine("snapshot.create", owner, object_name(owner, request.name), caller,
                               work);

@@ -150,6 +150,8 @@ struct Machine {
   std::vector<std::string> allowed_operations;  // "start", "pause", "snapshot.create", ...
   std::vector<BlockedOperation> blocked_operations;
   uint64_t snapshot_quota = 0;  // 0: none
+  // Why a snapshot with memory would have to stop the guest; in machine() only. Empty: nothing.
+  std::vector<std::string> live_memory_obstacles;
 };
 
 struct DiskRequest {
@@ -193,6 +195,9 @@ struct MemoryInfo {
   uint64_t unchanged_pages = 0;  // not stored because the memory saved before has them
   uint64_t duration_us = 0;      // of the whole save
   std::string state_after_load;  // "up" or "paused"
+  // It came from another machine: the guest knows that one's addresses, so its network stays
+  // unplugged until somebody connects it.
+  bool is_foreign = false;
 };
 
 struct Snapshot {
@@ -201,13 +206,18 @@ struct Snapshot {
   std::string description;
   std::string machine;
   std::string machine_uuid;
-  std::string kind;    // "user", or "system": the state that a return left
+  std::string kind;    // "user"; "system": the state that a return left; "suspend": the state in
+                       // which the machine sleeps; "user" when it does not any more
   std::string status;  // "locked" while a job works on it, "ok"
   std::string parent;  // uuid, "" for a root
   std::string parent_name;
   bool is_current = false;  // the machine's present state grew from this one
   uint64_t created_ns = 0;
   std::string machine_state;  // power state at its instant
+  // What a start from it finds: "crash" (as after a power cut), "filesystem" (file systems had
+  // written everything), "memory" (the guest goes on).
+  std::string consistency;
+  std::string consistency_reason;  // why it is not "filesystem", of a snapshot of disks
   std::optional<MemoryInfo> memory;
   std::vector<SnapshotDisk> disks;
   std::optional<uint64_t> exclusive_bytes;  // sum over the disks; when sizes were asked for
@@ -247,6 +257,15 @@ struct SnapshotRequest {
   std::vector<std::string> disks;  // empty: all attached disks
   std::vector<std::string> tags;
   uint64_t expires_in_s = 0;  // 0: never
+  // Whether the guest's agent freezes its file systems meanwhile: "require", "try" (or empty),
+  // "skip". Not with memory, which needs no order on the disks.
+  std::string quiesce;
+};
+
+// In which state the machine is in the end.
+struct ReturnRequest {
+  bool disks_only = false;  // leaves a saved memory aside: the machine boots, as after a power cut
+  std::string state;        // "as-captured" (or empty), "running", "paused", "suspended", "down"
 };
 
 // ---- jobs ----

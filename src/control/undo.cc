@@ -12,12 +12,17 @@
 //   snapshot.forget  {snapshot}                only while it is still "locked"
 //   snapshot.delete  {machine, snapshot}       finishes a deletion
 //   memory.clear     {pool, volume}            what a save has written that was not kept
+//   helper.drain     {machine, name}           of a memory helper: it stores nothing any more
 //   helper.end       {machine, name}           of a memory helper; QEMU is done with it
 //   save.settle      {machine, run, live}      the guest is free of a save that failed
 //   guest.start      {machine, paused, unless_returned}   not when that return has happened
-//   guest.load       {machine, target}         finishes the way back to a memory
-//   return.settle    {machine, target, kept, start, paused, memory}   looks whether the disks were
-//                                              switched, and if so finishes the return
+//   guest.load       {machine, target, run}    finishes the way back to a memory
+//   freeze.end       {machine, name}           the guest is thawed
+//   guest.end        {machine}                 its memory is kept: QEMU ends
+//   resume.settle    {machine}                 its memory is kept still: QEMU ends
+//   return.settle    {machine, target, kept, start, paused, memory, run}
+//                                              looks whether the disks were switched, and if so
+//                                              finishes the return
 // With "finish" the deletion is what the job is for; without, it takes a creation back. With
 // "before_ns" (job_board.h) a volume or pool of that name that was made later is somebody else's.
 #include <sys/stat.h>
@@ -156,7 +161,9 @@ Result<Settled> load_guest(Core& core, const json& arguments) {
   const MachineRow machine = HOZON_TRY(core.inventory.machine(text_of(arguments, "machine")));
   const SnapshotRow target =
       HOZON_TRY(core.inventory.snapshot(machine.uuid, text_of(arguments, "target")));
-  const Status loaded = core.load_memory(machine, target);
+  const bool as_saved = target.memory.value("state_after_load", "up") == "up";
+  const Status loaded = core.load_memory(
+      machine, target, link::bool_field_or(arguments, "run", as_saved).value_or(as_saved));
   if (loaded) return Settled::kFinished;
   if (loaded.error().code == Code::kUnavailable) return std::unexpected(loaded.error());
   log_error("machine '{}' stays down: {}", machine.name, loaded.error().what);
@@ -180,7 +187,10 @@ Result<Settled> settle_return(Core& core, const json& arguments) {
   HOZON_TRY(core.record_return(machine, target, kept_uuid));
   if (!flag_of(arguments, "start")) return Settled::kFinished;
   return flag_of(arguments, "memory")
-             ? load_guest(core, {{"machine", machine}, {"target", target}})
+             ? load_guest(core,
+                          {{"machine", machine},
+                           {"target", target},
+                           {"run", link::bool_field_or(arguments, "run", true).value_or(true)}})
              : start_guest(core, {{"machine", machine}, {"paused", flag_of(arguments, "paused")}});
 }
 
@@ -216,6 +226,8 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
     return settled(settle_save(machine, link::bool_field_or(arguments, "run", true).value_or(true),
                                link::bool_field_or(arguments, "live", true).value_or(true)),
                    false);
+  if (action == "helper.drain")
+    return settled(drain_helper(machine, text_of(arguments, "name")), false);
   if (action == "helper.end")
     return settled(end_helper(machine, text_of(arguments, "name")), false);
   if (action == "memory.clear")
@@ -224,6 +236,10 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
         false);
   if (action == "guest.start") return start_guest(*this, arguments);
   if (action == "guest.load") return load_guest(*this, arguments);
+  if (action == "guest.end") return settled(guests.end(machine, ""), true);
+  if (action == "freeze.end")
+    return settled(end_freeze(machine, text_of(arguments, "name")), false);
+  if (action == "resume.settle") return settled(settle_resume(machine), false);
   if (action == "return.settle") return settle_return(*this, arguments);
   return make_error(Code::kInternal, "there is no way back called '{}'", action);
 }

@@ -15,16 +15,33 @@ std::vector<std::string> operations_in(PowerState state) {
       return {"start",           "delete",         "snapshot.create",
               "snapshot.return", "snapshot.clone", "snapshot.delete"};
     case PowerState::kUp:
-      return {"pause",           "shutdown",        "kill",           "snapshot.create",
-              "snapshot.memory", "snapshot.return", "snapshot.clone", "snapshot.delete"};
+      return {"pause",           "suspend",         "shutdown",        "kill",
+              "snapshot.create", "snapshot.memory", "snapshot.return", "snapshot.clone",
+              "snapshot.delete"};
     case PowerState::kPaused:
-      return {"resume",          "kill",           "snapshot.create", "snapshot.memory",
-              "snapshot.return", "snapshot.clone", "snapshot.delete"};
+      return {"resume",          "suspend",         "kill",           "snapshot.create",
+              "snapshot.memory", "snapshot.return", "snapshot.clone", "snapshot.delete"};
     case PowerState::kSuspended:
     case PowerState::kStarting:
     case PowerState::kStopping: return {"kill"};
   }
   return {};
+}
+
+// Of a machine whose state is kept and whose QEMU is gone.
+std::vector<std::string> operations_asleep() {
+  return {"resume", "delete", "snapshot.return", "snapshot.clone", "snapshot.delete"};
+}
+
+// What is possible now, and why the rest is not.
+void explain(Machine& machine) {
+  const bool asleep = is_asleep(machine);
+  const auto allowed_in = [asleep](PowerState state) {
+    return asleep && state == PowerState::kSuspended ? operations_asleep() : operations_in(state);
+  };
+  machine.allowed_operations.clear();
+  if (!machine.lock) machine.allowed_operations = allowed_in(machine.state);
+  machine.blocked_operations = explain_machine(machine, allowed_in);
 }
 
 std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
@@ -40,6 +57,7 @@ std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
   memory.unchanged_pages = saved.value("unchanged_pages", uint64_t{0});
   memory.duration_us = saved.value("duration_us", uint64_t{0});
   memory.state_after_load = saved.value("state_after_load", "up");
+  memory.is_foreign = saved.value("is_foreign", false);
   return memory;
 }
 
@@ -76,9 +94,15 @@ Result<Machine> Core::view(const MachineRow& row) {
   machine.directory = machine_directory(row.uuid);
   machine.console_socket = machine.directory + "/" + kSerialSocket;
   machine.console_log = machine.directory + "/" + kSerialLog;
-  if (!machine.lock) machine.allowed_operations = operations_in(machine.state);
-  machine.blocked_operations = explain_machine(machine, operations_in);
   machine.snapshot_quota = HOZON_TRY(inventory.quota(row.uuid));
+  const bool sleeps =
+      machine.state == PowerState::kDown &&
+      std::ranges::find(snapshots, "suspend", &SnapshotRow::kind) != snapshots.end();
+  if (sleeps) {
+    machine.state = PowerState::kSuspended;
+    machine.state_reason = "its memory is kept; `hozon machine resume` wakes it";
+  }
+  explain(machine);
   return machine;
 }
 
@@ -99,6 +123,11 @@ Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
   snapshot.created_ns = row.created_ns;
   snapshot.machine_state = row.machine_state;
   snapshot.memory = memory_of(row.memory);
+  snapshot.consistency = snapshot.memory ? "memory" : "crash";
+  if (!snapshot.memory && row.environment.is_object()) {
+    snapshot.consistency = row.environment.value("consistency", "crash");
+    snapshot.consistency_reason = row.environment.value("consistency_reason", "");
+  }
   snapshot.disks = row.disks;
   snapshot.settings = row.settings;
   snapshot.tags = row.marks.tags;
@@ -114,8 +143,7 @@ Result<nlohmann::json> Core::machine_json(const std::string& uuid) {
   // The job that asks holds the lock until it has ended, which is when its result is read.
   Machine machine = HOZON_TRY(view(row));
   machine.lock.reset();
-  machine.allowed_operations = operations_in(machine.state);
-  machine.blocked_operations = explain_machine(machine, operations_in);
+  explain(machine);
   return to_json(machine);
 }
 

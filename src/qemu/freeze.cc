@@ -113,8 +113,7 @@ Result<Freeze> freeze_guest(const FreezeRequest& request) {
 Result<FreezeStatus> thaw_guest(const std::string& directory, const std::string& name) {
   const auto process = HOZON_TRY(DetachedProcess::adopt(directory, name + ".pid", name));
   HOZON_TRY(process.signal(SIGTERM));
-  return wait_phase(process, directory + "/" + name + ".json", FreezePhase::kThawed,
-                    kThawPatienceMs);
+  return wait_phase(process, directory + "/" + name + ".json", FreezePhase::kThawed, kThawAnswerMs);
 }
 
 }  // namespace hozon

@@ -23,7 +23,8 @@ namespace hozon {
 
 constexpr int kFreezeHoldMs = 10'000;
 constexpr int kFreezeHoldMsMax = 600'000;
-constexpr int kThawPatienceMs = 60'000;
+constexpr int kThawPatienceMs = 600'000;
+constexpr int kThawAnswerMs = 60'000;
 
 struct FreezeRequest {
   std::string program = "hozon-freeze";

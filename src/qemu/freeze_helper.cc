@@ -119,11 +119,11 @@ int hold(const Options& options) {
   const uint64_t began = monotonic_ns();
   const Result<uint64_t> frozen = freeze(options);
   if (!frozen) {
-    // A guest that was slow may freeze after we gave up.
-    if (frozen.error().code == Code::kUnavailable) (void)thaw_once(options);
     status.phase = FreezePhase::kFailed;
     status.error = frozen.error();
     report(options, status);
+    // A guest that waited for a disk may freeze after we gave up: it has to say that it did not.
+    if (frozen.error().code == Code::kUnavailable) (void)thaw(options);
     return 1;
   }
   status.phase = FreezePhase::kFrozen;

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <condition_variable>
 #include <map>
@@ -23,6 +25,7 @@ using Json = nlohmann::json;
 
 constexpr auto kReportEvery = std::chrono::milliseconds(100);
 constexpr int kUsage = 2;
+constexpr size_t kArgumentsMax = 16;
 
 struct Options {
   std::string verb;
@@ -53,8 +56,9 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
     return make_error(Code::kInvalidArgument, "hozon-ram: save, load or info?");
   Options options;
   options.verb = arguments[0];
-  if (options.verb != "save" && options.verb != "load" && options.verb != "info")
-    return make_error(Code::kInvalidArgument, "hozon-ram: '{}' is not save, load or info",
+  if (options.verb != "save" && options.verb != "load" && options.verb != "info" &&
+      options.verb != "drain")
+    return make_error(Code::kInvalidArgument, "hozon-ram: '{}' is not save, load, drain or info",
                       options.verb);
   for (size_t i = 1; i < arguments.size(); i += 2) {
     const std::string& name = arguments[i];
@@ -166,9 +170,43 @@ Status save_stream(const Options& options, StreamBuffer& buffer, Reporter& repor
   return writer->finish(thin);
 }
 
-int save(const Options& options) {
-  // While a stream is open the guest depends on us: only SIGKILL may end this process.
+// While a stream is open the guest depends on us: only SIGKILL may end this process.
+void ignore_signals() {
   for (const int number : {SIGPIPE, SIGHUP, SIGTERM, SIGINT, SIGQUIT}) ::signal(number, SIG_IGN);
+}
+
+// The arguments of this process with the verb `drain`, for the handler of kGiveUpSignal.
+std::array<char*, 2 * kArgumentsMax> drain_argv{};
+
+void prepare_drain(const std::vector<std::string>& arguments) {
+  static std::vector<std::string> words;
+  words = arguments;
+  words[0] = "drain";
+  words.insert(words.begin(), "hozon-ram");
+  for (size_t i = 0; i < words.size() && i + 1 < drain_argv.size(); ++i)
+    drain_argv.at(i) = words[i].data();
+  // Everything that stores, its connection included, is gone with the exec; the stream, the pid and
+  // the name stay. So whoever sent the signal may use the volume for something else.
+  ::signal(kGiveUpSignal, [](int) { ::execv("/proc/self/exe", drain_argv.data()); });
+}
+
+int drain(const Options& options) {
+  ignore_signals();
+  RamStatus status;
+  status.phase = RamPhase::kFailed;
+  status.error = {Code::kCancelled, "the save was given up", 0};
+  if (const Status told = replace_file(options.status_path, encode_ram_status(status)); !told)
+    log_error("status is not reported: {}", told.error().what);
+  std::vector<char> buffer(kNbdRequestBytesMax);
+  for (;;) {
+    const ssize_t got = ::read(options.stream_fd, buffer.data(), buffer.size());
+    if (got == 0 || (got < 0 && errno != EINTR)) return 1;
+  }
+}
+
+int save(const Options& options, const std::vector<std::string>& arguments) {
+  ignore_signals();
+  prepare_drain(arguments);
   RamProgress progress;
   StreamBuffer buffer(Fd(options.stream_fd), {.spill_bytes = options.ram_bytes + 2 * kRamTailBytes,
                                               .spill_directory = options.spill_directory});
@@ -262,7 +300,8 @@ int run_ram_helper(const std::vector<std::string>& arguments) {
     fmt::print(stderr, "{}\n", options.error().what);
     return kUsage;
   }
-  if (options->verb == "save") return save(*options);
+  if (options->verb == "save") return save(*options, arguments);
+  if (options->verb == "drain") return drain(*options);
   if (options->verb == "load") return load(*options);
   const Status printed = print_info(*options);
   if (!printed) fmt::print(stderr, "hozon-ram: {}\n", printed.error().what);

@@ -6,6 +6,9 @@
 //   hozon-ram info --uri URI --ram-bytes B
 // Common: --patience-ms N, how long a silent NBD server is waited for (default kNbdPatienceMs).
 //
+//   hozon-ram drain ...      (the arguments of save): what a save becomes on kGiveUpSignal. It
+//   stores
+//                            nothing any more and reads the stream to its end.
 // `save` never stops reading the stream before its end, whatever happens to the volume, and no
 // signal but SIGKILL ends it earlier. The status file (JSON, replaced atomically) carries the
 // members of RamStatus by name, with phase as "starting|ready|running|done|failed" and error as

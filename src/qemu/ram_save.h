@@ -21,6 +21,7 @@
 // wrong, so QEMU cannot run such a memory.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <string>
 
@@ -69,6 +70,10 @@ struct RamStatus {
   bool stream_ended = false;
   Error error;  // when kFailed
 };
+
+// Sent to the helper of a save: it stops storing at once, lets go of the volume, and only drains
+// the stream from then on (the status becomes kFailed).
+constexpr int kGiveUpSignal = SIGUSR1;
 
 struct RamHelper {
   DetachedProcess process;

@@ -326,7 +326,7 @@ Result<std::vector<std::string>> normalised_command_line(const MachineSpec& spec
 }
 
 Status check_memory_restorable(const SavedEnvironment& saved, const SavedEnvironment& now) {
-  constexpr std::string_view kRemedy = "return the disks only, without memory";
+  constexpr std::string_view kRemedy = "`--disk-only` returns without the memory";
   const auto refuse = [&](const std::string& why) {
     return make_error(Code::kWrongState, "the saved memory cannot be loaded: {}; {}", why, kRemedy);
   };

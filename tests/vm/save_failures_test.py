@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Proves: whatever dies or ends during a snapshot with memory, the guest runs on (or is down
+"""Proves: whatever dies, ends or fills up during a snapshot with memory, the guest runs on (or is down
 because its QEMU was killed), nothing of the save is left behind, and the job says what happened.
 
 Method: a real guest under load in a real instance; each test strikes at several moments of a save. The
@@ -9,6 +9,7 @@ usage: save_failures_test.py --programs DIR --guest DIR
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ MOMENTS = (0.0, 0.1, 0.25, 0.5)  # seconds after the memory helper has appeared
 
 
 class SaveFailuresTest(SnapshotCase):
+    pool_size = "1G"
+
     def setUp(self):
         super().setUp()
         self.boot()
@@ -90,6 +93,26 @@ class SaveFailuresTest(SnapshotCase):
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("ended during the save", run.stderr)
         self.assertEqual(self.state(), "down")
+
+    def test_the_pool_fills_up(self):
+        free = self.ask("pool", "show", "main")
+        room = free["free_bytes"] - free["reserve_bytes"] - (8 << 20)  # less than the memory needs
+        self.hozon("volume", "create", "ballast", "--size", f"{room >> 20}M")
+        uri = self.hozon("volume", "uri", "ballast").strip()
+        self.fill(uri, room)
+        run = self.strike("x", 0, lambda: None)
+        self.settled()
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("full", run.stderr)
+        self.no_trace("x", run)
+        self.stamps(9)
+        self.hozon("volume", "delete", "ballast", "--yes")
+        self.snapshot("after")
+
+    def fill(self, uri, length):
+        subprocess.run(["nbdcopy", "--", "-", uri], check=True,
+                       stdin=subprocess.Popen(["head", "-c", str(length >> 20 << 20), "/dev/urandom"],
+                                              stdout=subprocess.PIPE).stdout)
 
 
 if __name__ == "__main__":

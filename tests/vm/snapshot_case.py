@@ -37,6 +37,7 @@ class SnapshotCase(unittest.TestCase):
     """One instance per class; `programs` and `guest` come from the command line."""
     programs, guest = "", ""
     pool_size = "2G"
+    append = ""  # to the kernel's command line
 
     @classmethod
     def setUpClass(cls):
@@ -68,7 +69,7 @@ class SnapshotCase(unittest.TestCase):
             words += ["--disk", "16M"]
         self.hozon("machine", "create", self.name, "--memory", memory, *words, "--kernel",
                    f"{self.guest}/vmlinuz", "--initrd", f"{self.guest}/initrd", "--append",
-                   "console=ttyS0 quiet panic=-1")
+                   f"console=ttyS0 quiet panic=-1 {self.append}".strip())
         self.hozon("machine", "start", self.name)
         wait_for("the guest's shell", lambda: "hozon-guest#" in pathlib.Path(
             self.machine()["console_log"]).read_text(errors="replace"), 120)
