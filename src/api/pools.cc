@@ -47,6 +47,14 @@ void add_pools(Router& router, control::Control& control) {
         HOZON_TRY(fields.finish());
         return control.start_pool_check(request.part("pool"), data, caller);
       });
+  add_job_route(
+      router, control, "POST", "/v1/pools/{pool}/scrub", {}, Body::kOptional,
+      [&control](const Request& request, const control::Caller& caller) -> Result<control::JobId> {
+        JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+        const uint64_t rate = HOZON_TRY(fields.number_or("bytes_per_second", 0));
+        HOZON_TRY(fields.finish());
+        return control.start_pool_scrub(request.part("pool"), rate, caller);
+      });
 }
 
 }  // namespace hozon::api

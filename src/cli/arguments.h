@@ -70,6 +70,7 @@ struct Arguments {
   bool all = false;
   bool subtree = false;
   bool for_good = false;
+  bool no_wait = false;
 };
 
 }  // namespace hozon::cli

@@ -18,6 +18,7 @@ CommandResult pool_create(const Arguments& args, Context& context);
 CommandResult pool_list(const Arguments& args, Context& context);
 CommandResult pool_show(const Arguments& args, Context& context);
 CommandResult pool_check(const Arguments& args, Context& context);
+CommandResult pool_scrub(const Arguments& args, Context& context);
 CommandResult pool_delete(const Arguments& args, Context& context);
 
 CommandResult volume_create(const Arguments& args, Context& context);

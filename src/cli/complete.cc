@@ -11,7 +11,7 @@ namespace {
 using Names = std::vector<std::string>;
 
 const std::map<std::string, Names, std::less<>> kVerbs = {
-    {"pool", {"create", "list", "show", "check", "delete"}},
+    {"pool", {"create", "list", "show", "check", "scrub", "delete"}},
     {"volume",
      {"create", "list", "show", "uri", "resize", "snapshot", "clone", "return", "delete"}},
     {"machine",

@@ -28,6 +28,11 @@ void declare_pools(CLI::App& root, Arguments& a) {
            pool_check)
       .required("POOL", a.object, "Name of the pool")
       .flag("--data", a.data, "Read and verify all data too");
+  add_verb(noun, a, "scrub", "Read and verify everything, in the background",
+           "hozon pool scrub main --rate 100M --no-wait", pool_scrub)
+      .required("POOL", a.object, "Name of the pool")
+      .size("--rate", a.size_bytes, "At most so many bytes a second (default: no bound)")
+      .flag("--no-wait", a.no_wait, "Start it and return; see it with: hozon job show");
   add_verb(noun, a, "delete", "Delete a pool", "hozon pool delete fast", pool_delete)
       .required("POOL", a.object, "Name of the pool")
       .flag("--force", a.force, "Even when it has volumes, which are lost")

@@ -41,6 +41,7 @@ CommandResult pool_show(const Arguments& args, Context& context) {
   details.add("Free", format_bytes(pool.free_bytes));
   details.add("Volumes", std::to_string(pool.volumes));
   details.add("Points", std::to_string(pool.points));
+  for (const std::string& place : pool.damage) details.add("Damaged", printable(place));
   context.printer().object(pool.json, pool.name, details.render());
   return ExitCode::kOk;
 }
@@ -66,6 +67,29 @@ CommandResult pool_check(const Arguments& args, Context& context) {
   if (checked->errors.empty() && checked->clean) return ExitCode::kOk;
   return make_error(Code::kCorruption, "pool '{}' has {} error{}", args.object,
                     checked->errors.size(), checked->errors.size() == 1 ? "" : "s");
+}
+
+CommandResult pool_scrub(const Arguments& args, Context& context) {
+  if (args.no_wait) {
+    const client::Job job =
+        HOZON_TRY(context.client().start_pool_scrub(args.object, args.size_bytes));
+    context.printer().done(job.json, std::to_string(job.id),
+                           "Scrub of pool {} began as job {}: hozon job show {}", args.object,
+                           job.id, job.id);
+    return ExitCode::kOk;
+  }
+  const client::PoolScrub scrub =
+      HOZON_TRY(context.client().scrub_pool(args.object, args.size_bytes));
+  std::string text;
+  for (const std::string& place : scrub.damaged) text += "damaged: " + printable(place) + "\n";
+  text += fmt::format("{} read: {} points, {} metadata, {} map and {} data blocks\n",
+                      format_bytes(scrub.done_bytes), scrub.points, scrub.metadata_blocks,
+                      scrub.map_blocks, scrub.data_blocks);
+  context.printer().object(scrub.json, args.object, text);
+  const uint64_t damaged = scrub.damaged.size() + scrub.damaged_left_out;
+  if (damaged == 0) return ExitCode::kOk;
+  return make_error(Code::kCorruption, "pool '{}' has {} damaged place{}", args.object, damaged,
+                    damaged == 1 ? "" : "s");
 }
 
 CommandResult pool_delete(const Arguments& args, Context& context) {

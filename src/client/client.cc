@@ -158,6 +158,22 @@ Result<PoolCheck> Client::check_pool(const std::string& name, bool data) {
   return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
 }
 
+Result<Job> Client::start_pool_scrub(const std::string& name, uint64_t bytes_per_second) {
+  return start("POST", "/v1/pools/" + percent_encode(name) + "/scrub",
+               {{"bytes_per_second", bytes_per_second}});
+}
+
+Result<PoolScrub> Client::scrub_pool(const std::string& name, uint64_t bytes_per_second) {
+  const Job started = HOZON_TRY(start_pool_scrub(name, bytes_per_second));
+  const Job ended = HOZON_TRY(follow(started));
+  const auto result = ended.json.find("result");
+  const bool is_whole = ended.error_code.empty() || ended.error_code == "corruption";
+  if (is_whole && result != ended.json.end() && result->is_object()) return PoolScrub(*result);
+  if (ended.error_message.empty())
+    return make_error(Code::kCancelled, "the scrub of pool '{}' was cancelled", name);
+  return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
+}
+
 // ---- volumes ----
 
 Result<std::vector<Volume>> Client::volumes(const std::string& pool) {

@@ -70,6 +70,9 @@ class Client {
   Result<Json> delete_pool(const std::string& name, bool force);
   // Also when errors were found (then `clean` is false).
   Result<PoolCheck> check_pool(const std::string& name, bool data);
+  // Waits for its end; the report of a scrub that found damage is a result, too.
+  Result<PoolScrub> scrub_pool(const std::string& name, uint64_t bytes_per_second);
+  Result<Job> start_pool_scrub(const std::string& name, uint64_t bytes_per_second);
 
   Result<std::vector<Volume>> volumes(const std::string& pool);
   Result<Volume> volume(const std::string& name, const std::string& pool);

@@ -47,6 +47,49 @@ std::vector<std::string> texts_of(const Json& object, const char* member) {
   return texts;
 }
 
+namespace {
+
+// {"object": "volume 'web'", "offset_bytes": ..., "touched": [{"volume", "point"}], "machines": []}
+std::string damage_text(const Json& place) {
+  std::string text = text_of(place, "object");
+  const uint64_t first = number_of(place, "offset_bytes");
+  if (!text_of(place, "volume").empty())
+    text += fmt::format(", bytes {}..{}", first, first + number_of(place, "length_bytes"));
+  text += ": " + text_of(place, "what");
+  std::string touched;
+  for (const Json& one : array_of(place, "touched")) {
+    const std::string point = text_of(one, "point");
+    touched +=
+        (touched.empty() ? "" : ", ") + text_of(one, "volume") + (point.empty() ? "" : "@" + point);
+  }
+  if (const uint64_t more = number_of(place, "touched_left_out"); more > 0)
+    touched += fmt::format(" and {} more", more);
+  if (!touched.empty()) text += "; touches " + touched;
+  const std::vector<std::string> machines = texts_of(place, "machines");
+  if (!machines.empty()) text += fmt::format("; machine {}", fmt::join(machines, ", "));
+  return text;
+}
+
+std::vector<std::string> damage_texts(const Json& object, const char* member) {
+  std::vector<std::string> texts;
+  for (const Json& place : array_of(object, member)) texts.push_back(damage_text(place));
+  return texts;
+}
+
+}  // namespace
+
+PoolScrub::PoolScrub(Json object)
+    : json(std::move(object)),
+      state(text_of(json, "state")),
+      failure(text_of(json, "failure")),
+      done_bytes(number_of(json, "done_bytes")),
+      points(number_of(json, "points")),
+      metadata_blocks(number_of(json, "metadata_blocks")),
+      map_blocks(number_of(json, "map_blocks")),
+      data_blocks(number_of(json, "data_blocks")),
+      damaged(damage_texts(json, "damaged")),
+      damaged_left_out(number_of(json, "damaged_left_out")) {}
+
 Pool::Pool(Json object)
     : json(std::move(object)),
       name(text_of(json, "name")),
@@ -56,7 +99,8 @@ Pool::Pool(Json object)
       used_bytes(number_of(json, "used_bytes")),
       free_bytes(number_of(json, "free_bytes")),
       volumes(number_of(json, "volumes")),
-      points(number_of(json, "points")) {}
+      points(number_of(json, "points")),
+      damage(damage_texts(json, "damage")) {}
 
 PoolCheck::PoolCheck(Json object)
     : json(std::move(object)),

@@ -19,6 +19,7 @@ struct Pool {
   Json json;
   std::string name, state, message;
   uint64_t size_bytes = 0, used_bytes = 0, free_bytes = 0, volumes = 0, points = 0;
+  std::vector<std::string> damage;  // one sentence for each damaged place
 };
 
 struct PoolCheck {
@@ -27,6 +28,15 @@ struct PoolCheck {
   bool clean = false;
   std::vector<std::string> errors, warnings;
   uint64_t points = 0, map_blocks = 0, data_blocks = 0, lost_blocks = 0;
+};
+
+struct PoolScrub {
+  explicit PoolScrub(Json object);
+  Json json;
+  std::string state, failure;
+  uint64_t done_bytes = 0, points = 0, metadata_blocks = 0, map_blocks = 0, data_blocks = 0;
+  std::vector<std::string> damaged;  // one sentence each
+  uint64_t damaged_left_out = 0;
 };
 
 struct Volume {

@@ -46,6 +46,9 @@ class Core {
   Volume view(const link::VolumeInfo& info, const std::string& pool);
   Point view(const link::PointInfo& info, const std::string& volume, const std::string& pool);
   Result<Pool> pool_view(const std::string& name);
+  // What a pool's daemon says of damage, with the names of the machines that are touched.
+  nlohmann::json damage_json(const std::string& pool,
+                             const std::vector<link::DamagedPlace>& places);
 
   // --- volumes ---
   // The pool that has the volume (kNotFound, kInvalidArgument: several).

@@ -71,7 +71,9 @@ json to_json(const Pool& pool) {
           {"points", pool.points},
           {"reclaiming", pool.reclaiming},
           {"pid", pool.pid},
-          {"restarts", pool.restarts}};
+          {"restarts", pool.restarts},
+          {"damaged", pool.damaged},
+          {"damage", pool.damage}};
 }
 
 json to_json(const PoolCheck& check) {
@@ -82,7 +84,8 @@ json to_json(const PoolCheck& check) {
           {"points", check.points},
           {"map_blocks", check.map_blocks},
           {"data_blocks", check.data_blocks},
-          {"lost_blocks", check.lost_blocks}};
+          {"lost_blocks", check.lost_blocks},
+          {"damaged", check.damaged}};
 }
 
 json to_json(const Volume& volume) {

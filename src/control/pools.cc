@@ -49,6 +49,14 @@ Result<Pool> Core::pool_view(const std::string& name) {
   pool.volumes = stats->volumes;
   pool.points = stats->points;
   pool.reclaiming = stats->reclaiming;
+  pool.damaged = stats->damaged;
+  if (pool.damaged > 0) {
+    pool.state = "damaged";
+    pool.message = fmt::format(
+        "{} place{} cannot be read: restore what is touched from elsewhere or delete it",
+        pool.damaged, pool.damaged == 1 ? "" : "s");
+    if (const auto places = storage.damaged_places(name)) pool.damage = damage_json(name, *places);
+  }
   if (stats->parked) {
     pool.state = "full";
     pool.message = "guest writes wait for space: delete snapshots or volumes";
@@ -164,9 +172,15 @@ Result<JobId> Control::start_pool_check(const std::string& name, bool data, cons
   const auto work = [core = core_.get(), name, data](JobRun& run) -> Result<json> {
     run.step(data ? "reading everything" : "reading the maps");
     const link::CheckReport report = HOZON_TRY(core->storage.check(name, data));
-    const PoolCheck check{
-        name,          report.errors.empty(), report.errors,      report.warnings,
-        report.points, report.map_blocks,     report.data_blocks, report.lost_blocks};
+    const PoolCheck check{name,
+                          report.errors.empty(),
+                          report.errors,
+                          report.warnings,
+                          report.points,
+                          report.map_blocks,
+                          report.data_blocks,
+                          report.lost_blocks,
+                          core->damage_json(name, report.damaged)};
     run.set_result(to_json(check));
     if (check.clean) return to_json(check);
     return make_error(Code::kCorruption, "pool '{}' has {} errors; the first: {}", name,

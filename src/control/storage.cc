@@ -1,7 +1,9 @@
 #include "control/storage.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "link/client.h"
 
@@ -134,6 +136,32 @@ Result<link::PoolStats> Storage::stats(const std::string& pool, int timeout_ms) 
 Result<link::CheckReport> Storage::check(const std::string& pool, bool data) const {
   return link::decode_check_report(
       HOZON_TRY(call(pool, "pool.check", {{"data", data}}, kCheckPatienceMs)));
+}
+
+Result<uint64_t> Storage::start_scrub(const std::string& pool, uint64_t bytes_per_second) const {
+  const json answer =
+      HOZON_TRY(call(pool, "pool.scrub.start", {{"bytes_per_second", bytes_per_second}}));
+  return link::u64_field(answer, "scrub");
+}
+
+Result<link::ScrubReport> Storage::scrub_report(const std::string& pool) const {
+  return link::decode_scrub_report(HOZON_TRY(call(pool, "pool.scrub.show", json::object())));
+}
+
+Status Storage::cancel_scrub(const std::string& pool) const {
+  HOZON_TRY(call(pool, "pool.scrub.cancel", json::object()));
+  constexpr auto kLookEvery = std::chrono::milliseconds(50);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+  while (HOZON_TRY(scrub_report(pool)).state == "running") {
+    if (std::chrono::steady_clock::now() > deadline)
+      return make_error(Code::kUnavailable, "the scrub of pool '{}' does not end", pool);
+    std::this_thread::sleep_for(kLookEvery);
+  }
+  return {};
+}
+
+Result<std::vector<link::DamagedPlace>> Storage::damaged_places(const std::string& pool) const {
+  return link::damaged_places_field(HOZON_TRY(call(pool, "pool.damage", json::object())), "places");
 }
 
 Status Storage::checkpoint(const std::string& pool) const {

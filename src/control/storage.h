@@ -49,6 +49,12 @@ class Storage {
   // --- the link ---
   Result<link::PoolStats> stats(const std::string& pool, int timeout_ms = kPatienceMs) const;
   Result<link::CheckReport> check(const std::string& pool, bool data) const;
+  // The number of the scrub; kBusy while one runs.
+  Result<uint64_t> start_scrub(const std::string& pool, uint64_t bytes_per_second) const;
+  Result<link::ScrubReport> scrub_report(const std::string& pool) const;
+  // Returns when none runs any more.
+  Status cancel_scrub(const std::string& pool) const;
+  Result<std::vector<link::DamagedPlace>> damaged_places(const std::string& pool) const;
   Status checkpoint(const std::string& pool) const;
   Result<std::vector<link::VolumeInfo>> volumes(const std::string& pool) const;
   Result<link::VolumeInfo> volume(const std::string& pool, const std::string& name) const;

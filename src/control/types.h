@@ -19,7 +19,9 @@ namespace hozon::control {
 
 struct Pool {
   std::string name;
-  std::string state;  // "ok", "read_only" (after a failed sync), "full" (guest writes wait), "down"
+  // "ok", "damaged" (see `damage`), "full" (guest writes wait), "read_only" (after a failed sync),
+  // "down"
+  std::string state;
   std::string message;  // why it is not "ok", and what to do
   uint64_t size_bytes = 0;
   uint64_t used_bytes = 0;  // live + pending + in flight
@@ -30,6 +32,9 @@ struct Pool {
   uint64_t reclaiming = 0;
   int pid = 0;  // of its hozon-stored, 0: none
   uint64_t restarts = 0;
+  uint64_t damaged = 0;  // places known to be damaged
+  // Those places, as the link has them (link/scrub_report.h), each with "machines". At most 256.
+  nlohmann::json damage = nlohmann::json::array();
 };
 
 struct PoolRequest {
@@ -46,6 +51,7 @@ struct PoolCheck {
   uint64_t map_blocks = 0;
   uint64_t data_blocks = 0;
   uint64_t lost_blocks = 0;
+  nlohmann::json damaged = nlohmann::json::array();  // as Pool::damage
 };
 
 // Why a record does not allow an operation now (explain.h).

@@ -2,6 +2,7 @@
 // there is no way back. Every one may run again after it ran, and after a restart of everything.
 //
 //   pool.discard     {pool, finish}            stop its daemon, remove its files
+//   pool.scrub.cancel {pool}                   nobody waits for its report any more
 //   volume.delete    {pool, name, finish}
 //   volume.settle_size    {pool, name, size_bytes}   looks whether it has that size
 //   volume.settle_return  {pool, volume, kept}   looks whether the volume was switched
@@ -206,6 +207,10 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
   const std::string machine = text_of(arguments, "machine");
   const bool finish = flag_of(arguments, "finish");
   if (action == "pool.discard") return settled(discard_pool(*this, arguments), finish);
+  if (action == "pool.scrub.cancel") {
+    const std::string pool = text_of(arguments, "pool");
+    return settled(storage.has_pool(pool) ? storage.cancel_scrub(pool) : Status(), finish);
+  }
   if (action == "volume.delete") return settled(delete_volume(*this, arguments), finish);
   if (action == "volume.settle_size") return settle_size(*this, arguments);
   if (action == "volume.settle_return") return settle_volume_return(*this, arguments);

@@ -25,7 +25,7 @@ TEST(LinkProtocol, ValuesSurviveARoundTrip) {
   stats.free_bytes = UINT64_MAX;
   stats.failure = "disk gone";
   EXPECT_EQ(*decode_pool_stats(encode(stats)), stats);
-  const CheckReport report{{"bad"}, {"odd"}, 1, 2, 3, 4};
+  const CheckReport report{{"bad"}, {"odd"}, 1, 2, 3, 4, {}};
   EXPECT_EQ(*decode_check_report(encode(report)), report);
   const ReturnItem item{"a", "b", "c"};
   EXPECT_EQ(*decode_return_item(encode(item)), item);

@@ -109,13 +109,15 @@ json encode(const PoolStats& value) {
           {"generation", value.generation},
           {"parked", value.parked},
           {"read_only", value.read_only},
-          {"failure", value.failure}};
+          {"failure", value.failure},
+          {"damaged", value.damaged}};
 }
 
 json encode(const CheckReport& value) {
   return {{"errors", value.errors},           {"warnings", value.warnings},
           {"points", value.points},           {"map_blocks", value.map_blocks},
-          {"data_blocks", value.data_blocks}, {"lost_blocks", value.lost_blocks}};
+          {"data_blocks", value.data_blocks}, {"lost_blocks", value.lost_blocks},
+          {"damaged", encode(value.damaged)}};
 }
 
 json encode(const ReturnItem& value) {
@@ -162,6 +164,7 @@ Result<PoolStats> decode_pool_stats(const json& object) {
   value.parked = HOZON_TRY(bool_field_or(object, "parked", false));
   value.read_only = HOZON_TRY(bool_field_or(object, "read_only", false));
   value.failure = HOZON_TRY(string_field_or(object, "failure", ""));
+  value.damaged = HOZON_TRY(u64_field_or(object, "damaged", 0));
   return value;
 }
 
@@ -173,6 +176,8 @@ Result<CheckReport> decode_check_report(const json& object) {
   value.map_blocks = HOZON_TRY(u64_field(object, "map_blocks"));
   value.data_blocks = HOZON_TRY(u64_field(object, "data_blocks"));
   value.lost_blocks = HOZON_TRY(u64_field(object, "lost_blocks"));
+  if (object.contains("damaged"))
+    value.damaged = HOZON_TRY(damaged_places_field(object, "damaged"));
   return value;
 }
 
@@ -229,12 +234,12 @@ Result<json> decode_answer(std::string_view line, uint64_t id) {
 
 bool is_read_only(std::string_view op) {
   constexpr std::array kReading = {
-      std::string_view{"pool.stats"},      std::string_view{"pool.check"},
-      std::string_view{"pool.checkpoint"}, std::string_view{"pool.drain"},
-      std::string_view{"volume.list"},     std::string_view{"volume.show"},
-      std::string_view{"volume.mapped"},   std::string_view{"point.list"},
-      std::string_view{"point.ancestors"}, std::string_view{"point.exclusive"},
-      std::string_view{"pool.damage"},     std::string_view{"pool.scrub.show"},
+      std::string_view{"pool.stats"},        std::string_view{"pool.check"},
+      std::string_view{"pool.checkpoint"},   std::string_view{"pool.drain"},
+      std::string_view{"volume.list"},       std::string_view{"volume.show"},
+      std::string_view{"volume.mapped"},     std::string_view{"point.list"},
+      std::string_view{"point.ancestors"},   std::string_view{"point.exclusive"},
+      std::string_view{"pool.damage"},       std::string_view{"pool.scrub.show"},
       std::string_view{"pool.scrub.cancel"},
   };
   return std::ranges::find(kReading, op) != kReading.end();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "link/scrub_report.h"
 
 namespace hozon::link {
 
@@ -61,6 +62,7 @@ struct PoolStats {
   bool parked = false;
   bool read_only = false;
   std::string failure;
+  uint64_t damaged = 0;
   bool operator==(const PoolStats&) const = default;
 };
 
@@ -71,6 +73,7 @@ struct CheckReport {
   uint64_t map_blocks = 0;
   uint64_t data_blocks = 0;
   uint64_t lost_blocks = 0;
+  std::vector<DamagedPlace> damaged;
   bool operator==(const CheckReport&) const = default;
 };
 

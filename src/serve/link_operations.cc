@@ -3,8 +3,6 @@
 
 #include <array>
 
-#include "link/scrub_report.h"
-
 namespace hozon::serve {
 namespace {
 
@@ -63,7 +61,8 @@ link::PoolStats to_link(const store::PoolStats& stats) {
           .generation = stats.generation,
           .parked = stats.parked,
           .read_only = stats.read_only,
-          .failure = stats.failure};
+          .failure = stats.failure,
+          .damaged = stats.damaged};
 }
 
 link::DamagedPlace to_link(const store::DamagedPlace& place) {
@@ -136,7 +135,8 @@ Task<Answer> pool_check(Pool& pool, Request request) {
                                            .points = report.points,
                                            .map_blocks = report.map_blocks,
                                            .data_blocks = report.data_blocks,
-                                           .lost_blocks = report.lost_blocks});
+                                           .lost_blocks = report.lost_blocks,
+                                           .damaged = to_link(report.damaged)});
 }
 
 Task<Answer> pool_damage(Pool& pool, Request) {

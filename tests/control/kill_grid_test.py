@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from instance import InstanceCase  # noqa: E402
 
 POINTS_MAX = 60
-UNCHANGING = ("pool.check",)  # done looks like not done
+UNCHANGING = ("pool.check", "pool.scrub")  # done looks like not done
 
 
 class KillGrid(InstanceCase):
@@ -301,6 +301,9 @@ class KillGrid(InstanceCase):
 
     def test_pool_check(self):
         self.grid("pool.check", self.pools, lambda: ("POST", "/v1/pools/main/check", {}))
+
+    def test_pool_scrub(self):
+        self.grid("pool.scrub", self.pools, lambda: ("POST", "/v1/pools/main/scrub", {}))
 
 
 if __name__ == "__main__":
