@@ -55,34 +55,43 @@ def seconds(call, *words):
 
 
 def transfers(bench, instance, directory, image):
+    """Each verified form beside qemu-img convert and compare, each other one beside convert alone."""
     section = bench.report.section(IMAGES)
     note = f"{bench.plan.size / GIB:g} GiB with {bench.plan.span / GIB / 2:g} GiB of data"
-    names = {"import": "import qcow2 (peer: qemu-img convert to a raw file)",
-             "export.raw": "export to raw (peer: qemu-img convert qcow2 to raw)",
-             "export.qcow2": "export to qcow2 (peer: qemu-img convert qcow2 to qcow2)"}
-    cells = {name: section.cell(name, text, "s", cheaper(1.0, "peer"), note)
-             for name, text in names.items()}
     target = directory / "target"
+
+    def cell(name, text):
+        return section.cell(name, text, "s", cheaper(1.0, "peer"), note)
+
     for number in range(bench.plan.rounds):
         bench.log(f"import and export: round {number + 1}")
-        cells["import"].add("peer", seconds(convert, "-f", "qcow2", "-O", "raw", image, target))
+        taken = cell("import", "import qcow2 (peer: qemu-img convert to raw)")
+        taken.add("peer", seconds(convert, "-f", "qcow2", "-O", "raw", image, target))
         target.unlink()
-        cells["import"].add("hozon", seconds(instance.hozon, "volume", "create", "in", "--from",
-                                             str(image)))
+        taken.add("hozon", seconds(instance.hozon, "volume", "create", "in", "--from", str(image)))
         for form in ("raw", "qcow2"):
-            cells[f"export.{form}"].add("peer", seconds(convert, "-f", "qcow2", "-O", form, image,
-                                                        target))
+            written = cell(f"export.{form}", f"export to {form} (peer: qemu-img convert)")
+            written.add("peer", seconds(convert, "-f", "qcow2", "-O", form, image, target))
+            verified = cell(f"export.{form}.verified",
+                            f"export to {form}, verified (peer: convert, compare)")
+            verified.add("peer", written.values["peer"][-1] + seconds(compare, form, target, image))
             target.unlink()
-            cells[f"export.{form}"].add("hozon", seconds(export, instance, target, form))
+            written.add("hozon", seconds(export, instance, target, form, "--skip-verify"))
+            target.unlink()
+            verified.add("hozon", seconds(export, instance, target, form))
             if number == 0:
-                subprocess.run(["qemu-img", "compare", "-q", "-f", form, "-F", "qcow2", target,
-                                image], check=True)
+                compare(form, target, image)
             target.unlink()
         instance.hozon("volume", "delete", "in", "--yes")
 
 
-def export(instance, target, form):
-    convert("-f", "raw", "-O", form, instance.hozon("volume", "uri", "in").strip(), target)
+def export(instance, target, form, *options):
+    instance.hozon("volume", "export", "in", str(target), "--format", form, *options)
+
+
+def compare(form, target, image):
+    subprocess.run(["qemu-img", "compare", "-q", "-f", form, "-F", "qcow2", target, image],
+                   check=True)
 
 
 def commands(bench, instance):

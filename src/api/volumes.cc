@@ -51,6 +51,20 @@ Result<JobId> post_clone(Control& control, const Request& request, const Caller&
                                     request.query_value("pool"), caller);
 }
 
+Result<JobId> post_export(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  control::VolumeExport wanted{.volume = request.part("volume"),
+                               .point = HOZON_TRY(fields.text_or("point", "")),
+                               .pool = request.query_value("pool"),
+                               .path = HOZON_TRY(fields.text("path")),
+                               .format = HOZON_TRY(fields.text_or("format", "raw")),
+                               .force = HOZON_TRY(fields.flag_or("force", false)),
+                               .verify = HOZON_TRY(fields.flag_or("verify", true))};
+  wanted.path = HOZON_TRY(absolute_path(wanted.path, "path"));
+  HOZON_TRY(fields.finish());
+  return control.start_volume_export(wanted, caller);
+}
+
 Result<JobId> post_return(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string point = HOZON_TRY(fields.text("point"));
@@ -124,6 +138,8 @@ void add_volumes(Router& router, Control& control) {
                 bind(post_snapshot));
   add_job_route(router, control, "POST", one + "/clone", {"pool"}, Body::kRequired,
                 bind(post_clone));
+  add_job_route(router, control, "POST", one + "/export", {"pool"}, Body::kRequired,
+                bind(post_export));
   add_job_route(router, control, "POST", one + "/return", {"pool"}, Body::kRequired,
                 bind(post_return));
   add_job_route(router, control, "DELETE", one, {"pool", "with_points"}, Body::kNone,

@@ -43,6 +43,7 @@ struct Arguments {
   std::string from;
   std::string description;
   std::string image;
+  std::string image_format;
   std::string kernel, initrd, append;
   std::string until;
   std::string state;
@@ -65,6 +66,7 @@ struct Arguments {
   bool disks_only = false;
   bool connect = false;
   bool force = false;
+  bool skip_verify = false;
   bool kill = false;
   bool data = false;
   bool all = false;

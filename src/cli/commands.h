@@ -28,6 +28,7 @@ CommandResult volume_uri(const Arguments& args, Context& context);
 CommandResult volume_resize(const Arguments& args, Context& context);
 CommandResult volume_snapshot(const Arguments& args, Context& context);
 CommandResult volume_clone(const Arguments& args, Context& context);
+CommandResult volume_export(const Arguments& args, Context& context);
 CommandResult volume_return(const Arguments& args, Context& context);
 CommandResult volume_delete(const Arguments& args, Context& context);
 

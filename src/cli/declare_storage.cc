@@ -75,6 +75,14 @@ void declare_volumes(CLI::App& root, Arguments& a) {
       .required("VOLUME[@POINT]", a.object, "What to clone")
       .required("NEW", a.second, "Name of the new volume")
       .text("--pool", a.pool, in_pool);
+  add_verb(noun, a, "export", "Write a volume, or a point of it, to an image file",
+           "hozon volume export web@before web.qcow2", volume_export)
+      .required("VOLUME[@POINT]", a.object, "What to export; a volume as it is at this instant")
+      .required("FILE", a.second, "The file to make")
+      .text("--format", a.image_format, "raw or qcow2 (default: qcow2 for FILE.qcow2, else raw)")
+      .flag("--force", a.force, "Replace FILE when it exists")
+      .flag("--skip-verify", a.skip_verify, "Do not read both again to compare them")
+      .text("--pool", a.pool, in_pool);
   add_verb(noun, a, "return", "Take a volume back to a point; the state it left is kept",
            "hozon volume return web@before", volume_return)
       .required("VOLUME@POINT", a.object, "Where to return to")

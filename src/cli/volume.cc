@@ -113,6 +113,22 @@ CommandResult volume_clone(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+CommandResult volume_export(const Arguments& args, Context& context) {
+  const Address address = HOZON_TRY(parse_address(args.object));
+  const std::string by_name = args.second.ends_with(".qcow2") ? "qcow2" : "raw";
+  const client::Json result = HOZON_TRY(context.client().export_volume(
+      {.volume = address.volume,
+       .point = address.point,
+       .pool = args.pool,
+       .path = absolute_path(args.second),
+       .format = args.image_format.empty() ? by_name : args.image_format,
+       .force = args.force,
+       .verify = !args.skip_verify}));
+  context.printer().done(result, args.second, "{} is exported to {} ({}).", args.object,
+                         args.second, client::text_of(result, "format"));
+  return ExitCode::kOk;
+}
+
 CommandResult volume_return(const Arguments& args, Context& context) {
   const Address address = HOZON_TRY(parse_address(args.object));
   if (address.point.empty())

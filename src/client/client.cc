@@ -223,6 +223,15 @@ Result<Json> Client::clone_volume(const std::string& name, const std::string& po
              {{"point", point}, {"new_name", new_name}});
 }
 
+Result<Json> Client::export_volume(const ExportRequest& request) {
+  return run("POST", volume_path(request.volume) + "/export" + pool_query(request.pool),
+             {{"point", request.point},
+              {"path", request.path},
+              {"format", request.format},
+              {"force", request.force},
+              {"verify", request.verify}});
+}
+
 Result<Json> Client::return_volume(const std::string& name, const std::string& point,
                                    const std::string& pool) {
   return run("POST", volume_path(name) + "/return" + pool_query(pool), {{"point", point}});

@@ -55,6 +55,13 @@ struct VolumeRequest {
   uint64_t size_bytes = 0;
 };
 
+struct ExportRequest {
+  std::string volume, point, pool;
+  std::string path, format;  // absolute; "raw", "qcow2"
+  bool force = false;
+  bool verify = true;
+};
+
 class Client {
  public:
   // Of the instance in `directory`. Connects when first used.
@@ -87,6 +94,7 @@ class Client {
                                 const std::string& pool);
   Result<Json> clone_volume(const std::string& name, const std::string& point,
                             const std::string& new_name, const std::string& pool);
+  Result<Json> export_volume(const ExportRequest& request);
   Result<Json> return_volume(const std::string& name, const std::string& point,
                              const std::string& pool);
   Result<Json> delete_volume(const std::string& name, bool with_points, const std::string& pool);

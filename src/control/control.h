@@ -84,6 +84,9 @@ class Control {
                                     const std::string& pool = {}) const;
   // Result: Volume.
   Result<JobId> start_volume_create(const VolumeRequest& request, const Caller& caller = {});
+  // A file with the content of a point, or of the volume at the instant when the job begins.
+  // Complete and on the disk, or not there. Result: {"path", "format", "bytes"}.
+  Result<JobId> start_volume_export(const VolumeExport& request, const Caller& caller = {});
   Result<JobId> start_volume_resize(const std::string& volume, uint64_t size_bytes,
                                     bool allow_shrink, const std::string& pool = {},
                                     const Caller& caller = {});

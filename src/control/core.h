@@ -2,9 +2,9 @@
 // What the parts of Control share: the inventory, the pools, the running guests, the jobs, and the
 // work that jobs do. Inside of this room only; control.h is for everybody else.
 //
-// The parts: pools.cc, volumes.cc, machines.cc, machine_create.cc, snapshots.cc (bookkeeping),
-// snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc, snapshot_clone.cc,
-// undo.cc (what takes steps back), views.cc.
+// The parts: pools.cc, volumes.cc, volume_export.cc, machines.cc, machine_create.cc, snapshots.cc
+// (bookkeeping), snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc,
+// snapshot_clone.cc, undo.cc (what takes steps back), views.cc.
 #pragma once
 
 #include <optional>
@@ -58,6 +58,7 @@ class Core {
   // Fails without a trace when the volume exists. Journaled; it is deleted again by an undo.
   Status create_volume(JobRun& run, const std::string& pool, const std::string& name,
                        uint64_t size_bytes, const std::string& from);
+  Result<nlohmann::json> do_export(JobRun& run, const VolumeExport& request);
 
   // --- machines ---
   std::string machine_directory(const std::string& uuid) const {

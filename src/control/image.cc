@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -18,6 +17,7 @@
 #include "base/units.h"
 #include "control/names.h"
 #include "control/program.h"
+#include "control/qemu_img.h"
 
 namespace hozon::control {
 namespace {
@@ -26,7 +26,6 @@ using nlohmann::json;
 
 constexpr uint64_t kInfoMemory = 1_GiB;
 constexpr uint64_t kInfoSeconds = 30;
-constexpr uint64_t kConvertMemory = 4_GiB;
 
 // The part of the qcow2 header that decides whether we take the file (QEMU docs/interop/qcow2.txt).
 struct Qcow2Header {
@@ -96,14 +95,6 @@ Status check_qcow2_header(const std::string& path, const Qcow2Header& header) {
   return {};
 }
 
-// What qemu-img says, reduced to one line without its own name in front.
-std::string complaint(const ProgramEnd& end) {
-  std::string line = last_line(end.errors);
-  if (line.starts_with("qemu-img: ")) line.erase(0, 10);
-  if (line.empty()) line = fmt::format("qemu-img ended with status {}", end.exit_status);
-  return line;
-}
-
 Result<uint64_t> virtual_size(const std::string& path, const std::string& format,
                               const std::string& qemu_img) {
   const ProgramEnd end =
@@ -113,7 +104,7 @@ Result<uint64_t> virtual_size(const std::string& path, const std::string& format
                              .on_output = {}}));
   if (end.exit_status != 0)
     return make_error(Code::kCorruption, "image '{}' cannot be read as {}: {}", path, format,
-                      complaint(end));
+                      complaint_of(end));
   const json info = json::parse(end.output, nullptr, false);
   if (!info.is_object() || !info.contains("virtual-size") ||
       !info["virtual-size"].is_number_unsigned())
@@ -166,30 +157,14 @@ Result<Image> inspect_image(const std::string& path, const std::string& qemu_img
 
 Status import_image(const Image& image, const std::string& uri, const std::string& qemu_img,
                     const std::function<bool(uint64_t)>& on_progress) {
-  // "    (12.34/100%)\r", in pieces of any size.
-  std::string tail;
-  uint64_t done = 0;
-  const auto on_output = [&](std::string_view piece) {
-    tail += piece;
-    const size_t end = tail.rfind("/100%");
-    const size_t open = end == std::string::npos ? end : tail.rfind('(', end);
-    double percent = 0;
-    if (open != std::string::npos &&
-        std::from_chars(tail.data() + open + 1, tail.data() + end, percent).ec == std::errc{})
-      done = static_cast<uint64_t>(percent / 100 * static_cast<double>(image.size_bytes));
-    if (tail.size() > 256) tail.erase(0, tail.size() - 64);
-    return on_progress(std::min(done, image.size_bytes));
-  };
   // -t writeback: qemu-img's default would never flush the target.
-  const ProgramEnd end =
-      HOZON_TRY(run_program({.argv = {qemu_img, "convert", "-n", "-p", "-t", "writeback", "-f",
-                                      image.format, "-O", "raw", image.path, uri},
-                             .address_space_bytes = kConvertMemory,
-                             .cpu_seconds = 0,
-                             .on_output = on_output}));
-  if (end.exit_status == 0) return {};
+  const std::string complaint =
+      HOZON_TRY(run_qemu_img({qemu_img, "convert", "-n", "-p", "-t", "writeback", "-f",
+                              image.format, "-O", "raw", image.path, uri},
+                             image.size_bytes, on_progress));
+  if (complaint.empty()) return {};
   return make_error(Code::kCorruption, "image '{}' could not be imported: {}", image.path,
-                    complaint(end));
+                    complaint);
 }
 
 }  // namespace hozon::control

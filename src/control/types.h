@@ -99,6 +99,14 @@ struct VolumeRequest {
   std::string from;         // image file: raw or qcow2
 };
 
+struct VolumeExport {
+  std::string volume, point, pool;  // without a point: the volume as it is now
+  std::string path;                 // absolute
+  std::string format;               // "raw", "qcow2"
+  bool force = false;               // replace a file that exists
+  bool verify = true;               // read both again and compare
+};
+
 // ---- machines ----
 
 enum class PowerState { kDown, kStarting, kUp, kPaused, kSuspended, kStopping };

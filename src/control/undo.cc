@@ -7,6 +7,7 @@
 //   volume.settle_size    {pool, name, size_bytes}   looks whether it has that size
 //   volume.settle_return  {pool, volume, kept}   looks whether the volume was switched
 //   points.delete    {pool, volumes, point}
+//   file.remove      {path}                    of an export that was not completed
 //   machine.forget   {machine}                 record and directory of one that was not completed
 //   machine.delete   {machine}                 finishes a deletion
 //   machine.settle   {machine, states}         looks whether the guest is where it should be
@@ -122,6 +123,13 @@ Result<Settled> settle_power(Core& core, const json& arguments) {
   return finished_if(std::ranges::find(wanted, now) != wanted.end());
 }
 
+Status remove_file(const std::string& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  if (error) return errno_error(error.value(), "remove '{}'", path);
+  return {};
+}
+
 Status forget_machine(Core& core, const std::string& uuid) {
   if (uuid.empty()) return {};
   HOZON_TRY(core.inventory.delete_machine(uuid));
@@ -219,6 +227,7 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
     return settled(delete_points(text_of(arguments, "pool"), volumes, text_of(arguments, "point")),
                    finish);
   }
+  if (action == "file.remove") return settled(remove_file(text_of(arguments, "path")), false);
   if (action == "machine.forget") return settled(forget_machine(*this, machine), false);
   if (action == "machine.delete") return settled(try_until_done(delete_machine(machine)), true);
   if (action == "machine.settle") return settle_power(*this, arguments);
