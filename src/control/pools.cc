@@ -59,7 +59,10 @@ Result<Pool> Core::pool_view(const std::string& name) {
   }
   if (stats->parked) {
     pool.state = "full";
-    pool.message = "guest writes wait for space: delete snapshots or volumes";
+    pool.message = stats->filesystem_full
+                       ? "guest writes wait: the filesystem below the pool is full; make room "
+                         "there, or delete snapshots or volumes"
+                       : "guest writes wait for space: delete snapshots or volumes";
   }
   if (stats->read_only) {
     pool.state = "read_only";

@@ -30,6 +30,15 @@ class Device {
   // returns). 0 or -errno.
   virtual int write_now(uint64_t offset, std::span<const std::byte> from) = 0;
 
+  // Room that is kept aside on the filesystem below the device, so that what must be written can be
+  // when it is full. A device without it behaves as if its reserve had no size.
+  // Gives the reserve to whoever writes next; false when there is nothing to give.
+  virtual bool release_reserve() { return false; }
+  // Makes the reserve whole. 0 only if there was room for more than that; -errno.
+  virtual int renew_reserve() { return 0; }
+  // Whether it was given away and not made whole again, in this process or an earlier one.
+  virtual bool is_reserve_used() const { return false; }
+
   struct Awaiter {
     Device& device;
     IoOp op;

@@ -178,6 +178,11 @@ Status FileDevice::create_file(const std::string& path, uint64_t size_bytes, boo
   return filled;
 }
 
+Status FileDevice::keep_reserve(const std::string& path, uint64_t size_bytes) {
+  reserve_ = HOZON_TRY(ReserveFile::open(path, size_bytes));
+  return {};
+}
+
 uint64_t FileDevice::size_bytes() const { return size_bytes_; }
 
 void FileDevice::submit(IoOp& op) {

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "io/device.h"
 #include "io/loop.h"
+#include "io/reserve_file.h"
 
 namespace hozon {
 
@@ -30,9 +31,15 @@ class FileDevice : public Device {
   // `zeroed`: every byte is written, so that later overwrites change no filesystem metadata.
   static Status create_file(const std::string& path, uint64_t size_bytes, bool zeroed);
 
+  // Keeps room aside from now on, in a file at `path`.
+  Status keep_reserve(const std::string& path, uint64_t size_bytes);
+
   uint64_t size_bytes() const override;
   void submit(IoOp& op) override;
   int write_now(uint64_t offset, std::span<const std::byte> from) override;
+  bool release_reserve() override { return reserve_.release(); }
+  int renew_reserve() override { return reserve_.renew(); }
+  bool is_reserve_used() const override { return reserve_.is_used(); }
 
  private:
   FileDevice(Loop& loop, Fd file, Fd buffered, uint64_t size_bytes);
@@ -40,6 +47,7 @@ class FileDevice : public Device {
   Fd file_;
   Fd buffered_;  // the same file through the page cache, for write_now()
   uint64_t size_bytes_;
+  ReserveFile reserve_;
 };
 
 }  // namespace hozon

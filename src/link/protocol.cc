@@ -108,6 +108,7 @@ json encode(const PoolStats& value) {
           {"reclaiming", value.reclaiming},
           {"generation", value.generation},
           {"parked", value.parked},
+          {"filesystem_full", value.filesystem_full},
           {"read_only", value.read_only},
           {"failure", value.failure},
           {"damaged", value.damaged}};
@@ -162,6 +163,7 @@ Result<PoolStats> decode_pool_stats(const json& object) {
   value.reclaiming = HOZON_TRY(u64_field(object, "reclaiming"));
   value.generation = HOZON_TRY(u64_field(object, "generation"));
   value.parked = HOZON_TRY(bool_field_or(object, "parked", false));
+  value.filesystem_full = HOZON_TRY(bool_field_or(object, "filesystem_full", false));
   value.read_only = HOZON_TRY(bool_field_or(object, "read_only", false));
   value.failure = HOZON_TRY(string_field_or(object, "failure", ""));
   value.damaged = HOZON_TRY(u64_field_or(object, "damaged", 0));

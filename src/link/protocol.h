@@ -60,6 +60,7 @@ struct PoolStats {
   uint64_t reclaiming = 0;
   uint64_t generation = 0;
   bool parked = false;
+  bool filesystem_full = false;
   bool read_only = false;
   std::string failure;
   uint64_t damaged = 0;

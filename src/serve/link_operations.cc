@@ -60,6 +60,7 @@ link::PoolStats to_link(const store::PoolStats& stats) {
           .reclaiming = stats.reclaiming,
           .generation = stats.generation,
           .parked = stats.parked,
+          .filesystem_full = stats.filesystem_full,
           .read_only = stats.read_only,
           .failure = stats.failure,
           .damaged = stats.damaged};

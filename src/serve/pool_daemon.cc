@@ -96,8 +96,9 @@ class Daemon {
     if (stats.parked != parked_) {
       parked_ = stats.parked;
       if (parked_)
-        log_warning("pool '{}' is full: guest writes wait until snapshots or volumes are deleted",
-                    options_.name);
+        log_warning("{} '{}' is full: guest writes wait until snapshots or volumes are deleted{}",
+                    stats.filesystem_full ? "the filesystem below pool" : "pool", options_.name,
+                    stats.filesystem_full ? " or other files there" : "");
       else
         log_info("pool '{}' has space again: guest writes go on", options_.name);
     }

@@ -19,6 +19,10 @@ namespace {
 
 constexpr const char* kData = "/data";
 constexpr const char* kJournal = "/journal";
+constexpr const char* kReserve = "/reserve";
+// A checkpoint writes at most what fits into this, but for pools with very many points.
+constexpr uint64_t kReserveBytesMin = 1_MiB;
+constexpr uint64_t kReserveBytesMax = 64_MiB;
 
 struct Place {
   std::string path;
@@ -46,6 +50,7 @@ Status sync_directory(const std::string& path) {
 void remove_hidden(const Place& place) {
   ::unlink((place.hidden + kData).c_str());
   ::unlink((place.hidden + kJournal).c_str());
+  ::unlink((place.hidden + kReserve).c_str());
   ::rmdir(place.hidden.c_str());
 }
 
@@ -59,6 +64,7 @@ Result<Fd> make_hidden(const Place& place) {
     return make_error(Code::kBusy, "another process is making pool '{}' now", place.path);
   ::unlink((place.hidden + kData).c_str());  // of an attempt that was killed
   ::unlink((place.hidden + kJournal).c_str());
+  ::unlink((place.hidden + kReserve).c_str());
   return directory;
 }
 
@@ -142,6 +148,9 @@ Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path, unsigned 
   PoolFiles files;
   files.data = HOZON_TRY(open_file(loop, path, kData, patience_ms));
   files.journal = HOZON_TRY(open_file(loop, path, kJournal, patience_ms));
+  HOZON_TRY(files.data->keep_reserve(
+      path + kReserve,
+      std::clamp(files.data->size_bytes() / 64, kReserveBytesMin, kReserveBytesMax)));
   return files;
 }
 

@@ -5,6 +5,7 @@
 #include "base/crc32c.h"
 #include "store/checkpointer.h"
 #include "store/damage_finder.h"
+#include "store/headroom.h"
 #include "store/opener.h"
 
 namespace hozon::store {
@@ -35,6 +36,7 @@ Task<void> Checker::damaged(const ViewPoint& point, uint8_t level, uint64_t inde
 }
 
 void Checker::capture() {
+  was_full_ = core_.parked_writes > 0 || core_.headroom->is_short() || core_.free_for_guests() == 0;
   reader_ = std::make_unique<ReaderGuard>(core_.space);
   for (const auto& [id, point] : core_.catalog.points()) {
     points_[id] = {id, describe(*point, core_.catalog), point->tree.root.pointer,

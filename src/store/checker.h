@@ -66,7 +66,10 @@ class Checker {
   void error(std::string sentence);
   Task<void> damaged(const ViewPoint& point, uint8_t level, uint64_t index, uint64_t block,
                      std::string reason);
-  bool must_stop() const { return core_.closing || !core_.health || core_.parked_writes > 0; }
+  // It holds freed blocks back: it gives way to guests who begin to wait for space while it runs.
+  bool must_stop() const {
+    return core_.closing || !core_.health || (core_.parked_writes > 0 && !was_full_);
+  }
 
   PoolCore& core_;
   bool verify_data_;
@@ -80,6 +83,7 @@ class Checker {
   std::unique_ptr<Bitmap> seen_;
   std::unique_ptr<ReaderGuard> reader_;
   uint64_t visits_ = 0;
+  bool was_full_ = false;  // guests waited when it began
 };
 
 }  // namespace hozon::store

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "store/core.h"
 #include "store/flusher.h"
+#include "store/headroom.h"
 #include "store/mutants.h"
 
 namespace hozon::store {
@@ -286,7 +287,8 @@ Task<void> write_run(PoolCore& core, std::span<const Part> parts, Writing& writi
   AlignedBuffer staging(parts.size() * kBlockSize);
   for (size_t i = 0; i < parts.size(); ++i)
     std::memcpy(staging.data() + i * kBlockSize, parts[i].bytes, kBlockSize);
-  const int result = co_await core.data.write(parts.front().block * kBlockSize, staging.span());
+  const int result =
+      co_await core.headroom->write(parts.front().block * kBlockSize, staging.span());
   if (result != 0) writing.error = result;
   --writing.running;
   writing.one_done.pulse();
@@ -324,7 +326,7 @@ Task<Status> Checkpointer::write_superblocks(const format::Superblock& superbloc
   std::memcpy(block.data(), &superblock, kBlockSize);
   const uint64_t slots = mutant(Mutant::kSingleSuperblockSlot) ? 1 : 2;
   for (uint64_t slot = 0; slot < slots; ++slot) {
-    const int error = co_await core_.data.write(slot * kBlockSize, block.span());
+    const int error = co_await core_.headroom->write(slot * kBlockSize, block.span());
     if (error != 0) core_.fail(errno_to_error(-error, "write the pool's superblock"));
     HOZON_CO_CHECK(co_await core_.sync_data());
   }

@@ -6,6 +6,7 @@
 #include "store/checkpointer.h"
 #include "store/defragmenter.h"
 #include "store/flusher.h"
+#include "store/headroom.h"
 #include "store/reclaimer.h"
 #include "store/scrubber.h"
 
@@ -36,6 +37,7 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
       reclaimer(std::make_unique<Reclaimer>(*this)),
       scrubber(std::make_unique<Scrubber>(*this)),
       defragmenter(std::make_unique<Defragmenter>(*this)),
+      headroom(std::make_unique<Headroom>(*this)),
       background(executor_in),
       space_freed(executor_in),
       journal_freed(executor_in),
@@ -70,6 +72,7 @@ void PoolCore::wake_background() {
   checkpointer->wake();
   reclaimer->wake();
   defragmenter->wake();
+  headroom->wake();
 }
 
 uint64_t PoolCore::next_generation() const { return checkpointer->next_generation(); }
@@ -102,6 +105,7 @@ PoolStats PoolCore::stats() const {
   out.reclaiming = catalog.reclaim_queue().size();
   out.generation = superblock.generation;
   out.parked = parked_writes > 0;
+  out.filesystem_full = headroom->is_short();
   out.read_only = !health || options.read_only;
   if (!health) out.failure = health.error().what;
   out.damaged = damage.count();
@@ -119,7 +123,8 @@ void PoolCore::release_space() {
   for (const Run run : freed) {
     damage.forget(run);
     for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
-    if (run.count >= kPunchBlocksMin && !closing && !replaying && !options.read_only) {
+    const uint64_t least = headroom->is_short() ? 1 : kPunchBlocksMin;  // keeps H3
+    if (run.count >= least && !closing && !replaying && !options.read_only) {
       space.begin_punch(run);
       background.start(punch(run));
     }

@@ -27,6 +27,7 @@ namespace hozon::store {
 
 class Flusher;
 class Checkpointer;
+class Headroom;
 class Reclaimer;
 class Scrubber;
 class Defragmenter;
@@ -70,6 +71,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   std::unique_ptr<Scrubber> scrubber;
   DamageLog damage;
   std::unique_ptr<Defragmenter> defragmenter;
+  std::unique_ptr<Headroom> headroom;
   Group background;  // loops, punches
 
   // --- state ---
@@ -94,6 +96,8 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
 
   // Frees what Space says may be reused, and tells those who wait.
   void release_space();
+  // Gives blocks, on which begin_punch() was called, back to the filesystem.
+  Task<void> punch(Run run);
   // Blocks that guest writes may take now.
   uint64_t free_for_guests() const;
   uint64_t reserve_blocks() const;
@@ -127,7 +131,6 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   void end_of_turn() override;
 
  private:
-  Task<void> punch(Run run);
   void replay_retire(uint64_t block, bool under_mark);
   Mutex sync_mutex_;
   uint64_t retire_sequence_ = 0;

@@ -8,6 +8,7 @@
 #include "store/checkpointer.h"
 #include "store/defragmenter.h"
 #include "store/flusher.h"
+#include "store/headroom.h"
 #include "store/mutants.h"
 #include "store/reclaimer.h"
 
@@ -16,8 +17,7 @@ namespace {
 
 constexpr uint64_t kMapRecordBytes = 32 + 8;  // plus 4 per block
 constexpr uint64_t kLeavesPerTurn = 64;
-constexpr uint64_t kSmallWriteBytes = 64_KiB;      // shorter ones scatter a volume
-constexpr uint64_t kRetryNoSpaceNs = 200'000'000;  // the filesystem below is full
+constexpr uint64_t kSmallWriteBytes = 64_KiB;  // shorter ones scatter a volume
 
 bool is_aligned(const void* address, uint64_t offset, uint64_t length) {
   return (reinterpret_cast<uintptr_t>(address) | offset | length) % kBlockSize == 0;
@@ -274,6 +274,8 @@ Task<void> write_part(Device& data, Run run, std::span<const std::byte> bytes, i
 Task<Result<std::vector<Run>>> DataPath::store_data(std::span<const std::byte> blocks) {
   const uint64_t count = blocks.size() / kBlockSize;
   while (true) {
+    if (core_.headroom->is_short()) co_await core_.headroom->wait();  // keeps H1
+    HOZON_CO_CHECK(core_.usable());
     std::vector<Run> runs;
     uint64_t taken = 0;
     Status status;
@@ -303,11 +305,7 @@ Task<Result<std::vector<Run>>> DataPath::store_data(std::span<const std::byte> b
     for (const Run run : runs) core_.space.give_back(run);
     if (!status) co_return std::unexpected(status.error());
     if (error != -ENOSPC) co_return errno_error(-error, "write to the pool's data");
-    // The filesystem below the pool is full: as with a full pool, the write waits.
-    ++core_.parked_writes;
-    core_.notify();
-    co_await core_.executor.sleep(kRetryNoSpaceNs);
-    --core_.parked_writes;
+    core_.headroom->refused();
   }
 }
 

@@ -13,6 +13,7 @@
 #include "store/data_path.h"
 #include "store/defragmenter.h"
 #include "store/flusher.h"
+#include "store/headroom.h"
 #include "store/opener.h"
 #include "store/reclaimer.h"
 #include "store/repairer.h"
@@ -133,6 +134,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
       core->background.start(core->checkpointer->loop());
       core->background.start(core->reclaimer->loop());
       core->background.start(core->defragmenter->loop());
+      core->background.start(core->headroom->loop());
     }
   }
   co_return std::unique_ptr<Pool>(new Pool(std::move(core)));
@@ -148,7 +150,9 @@ Task<Status> Pool::close() {
   co_await core.background.wait();
   if (core.options.read_only) co_return Status{};
   if (!core.health) co_return core.health;
-  co_return co_await core.checkpointer->run();
+  HOZON_CO_CHECK(co_await core.checkpointer->run());
+  (void)core.data.renew_reserve();  // the next opening begins with what is there
+  co_return Status{};
 }
 
 // --- volumes and points ---

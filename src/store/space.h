@@ -38,6 +38,10 @@ class Space {
   uint64_t in_flight() const { return in_flight_; }
   uint64_t free() const { return total() - taken_.set_count(); }
 
+  // The first free run at or after `from`, or else from the start; cut to `count_max`.
+  std::optional<Run> find_free(uint64_t from, uint64_t count_max) const {
+    return taken_.find_free(from, count_max);
+  }
   // Up to `count_max` neighbouring blocks; they are in flight then. Empty when nothing is free.
   std::optional<Run> take(uint64_t count_max);
   // Exactly `count` neighbouring blocks, or none: the search is bounded and goes on where the last

@@ -52,12 +52,13 @@ struct PoolStats {
   uint64_t reserve_bytes = 0;    // part of free that guests cannot take
   uint64_t volumes = 0;
   uint64_t points = 0;
-  uint64_t reclaiming = 0;  // points whose space is still being given back
-  uint64_t generation = 0;  // of the last checkpoint
-  bool parked = false;      // guest writes wait for space
-  bool read_only = false;   // after a failed sync or journal write
-  std::string failure;      // why it is read-only
-  uint64_t damaged = 0;     // places known to be damaged (Pool::damaged_places)
+  uint64_t reclaiming = 0;       // points whose space is still being given back
+  uint64_t generation = 0;       // of the last checkpoint
+  bool parked = false;           // guest writes wait for space
+  bool filesystem_full = false;  // the space that is missing is below the pool
+  bool read_only = false;        // after a failed sync or journal write
+  std::string failure;           // why it is read-only
+  uint64_t damaged = 0;          // places known to be damaged (Pool::damaged_places)
 };
 
 // A point that holds a damaged place. `point` is empty for the volume's head.
