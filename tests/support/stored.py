@@ -49,7 +49,7 @@ class Link:
 
 
 class Stored:
-    def __init__(self, program, directory, name="main"):
+    def __init__(self, program, directory, name="main", environment=None):
         self.program, self.name = pathlib.Path(program), name
         self.directory = pathlib.Path(directory)
         self.nbd_path = str(self.directory / "nbd.sock")
@@ -59,6 +59,7 @@ class Stored:
         self.listeners = [self._listen(self.nbd_path), self._listen(self.link_path)]
         self.process = None
         self.starts = 0
+        self.environment = environment or {}
 
     @staticmethod
     def _listen(path):
@@ -79,7 +80,7 @@ class Stored:
         # The number of the process is known only in the process itself.
         command = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", self.program, "--pool-dir",
                    self.pool, "--name", self.name]
-        environment = os.environ | {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "nbd:link"}
+        environment = os.environ | self.environment | {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "nbd:link"}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env=environment, pass_fds=(3, 4),
                                             preexec_fn=hand_over, stdin=subprocess.DEVNULL,
