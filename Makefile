@@ -10,7 +10,7 @@ PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-freeze ho
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
-.PHONY: help deps build demo test soak sim rot bench bench-quick asan tsan valgrind fuzz lint format install clean
+.PHONY: help deps build demo test soak soak-kill differential sim rot bench bench-quick asan tsan valgrind fuzz lint format install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -37,6 +37,12 @@ soak: deps ## the slow tests too: kill loops, fio with verify, long simulations
 	@$(call CONFIGURE,check)
 	@cmake --build --preset check -j $(JOBS)
 	@ctest --preset soak
+
+soak-kill: build ## kill -9 of hozon-stored under load, KILLS times (1,000): SEED=first
+	@tests/crash/kill_loop_test.py --stored build/check/bin/hozon-stored --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
+
+differential: build ## a volume beside a raw file under the same requests, GB (20) of them: SEED=first
+	@tests/interop/differential_test.py --stored build/check/bin/hozon-stored --gigabytes $(or $(GB),20) --seed $(or $(SEED),1)
 
 sim: deps ## simulate crashes until stopped: SEED=first SEEDS=n SECONDS=n CUTS=n
 	@$(call CONFIGURE,check)
