@@ -3,6 +3,7 @@
 #include "control/image.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/space_watch.h"
 
 namespace hozon::control {
 namespace {
@@ -66,10 +67,14 @@ Status Core::create_volume(JobRun& run, const std::string& pool, const std::stri
   }
   if (!image) return {};
   run.step("importing the image");
-  HOZON_TRY(import_image(*image, storage.uri(pool, name), options.qemu_img, [&](uint64_t done) {
-    run.progress(done, image->size_bytes);
-    return run.check().has_value();
-  }));
+  SpaceWatch space(storage, pool);
+  const Status imported =
+      import_image(*image, storage.uri(pool, name), options.qemu_img, [&](uint64_t done) {
+        run.progress(done, image->size_bytes);
+        return run.check().has_value() && space.has_room();
+      });
+  HOZON_TRY(space.status());
+  HOZON_TRY(imported);
   run.progress(image->size_bytes, image->size_bytes);
   return storage.checkpoint(pool);
 }

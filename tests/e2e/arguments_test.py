@@ -6,6 +6,7 @@ code and one clear line that names the object, and afterwards everything is as i
 """
 import argparse
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -79,12 +80,15 @@ TABLE = [
     ((FAILED, USAGE), "corrupt.qcow2", ["machine", "create", "n", "--image", "{s}/corrupt.qcow2"]),
     ((FAILED, USAGE), "child.qcow2", ["volume", "create", "v", "--from", "{s}/child.qcow2"]),
     ((FAILED, USAGE), "", ["volume", "create", "v", "--from", "{s}"]),
+    # No room in the pool for the image.
+    (FAILED, "tiny", ["volume", "create", "v", "--from", "{s}/big.img", "--pool", "tiny"]),
     ((FAILED, NOT_FOUND), "{s}/nowhere", ["--dir", "{s}/nowhere", "volume", "list"]),
 ]
 
 
 def prepare(hozon, scratch):
     (scratch / "good.img").write_bytes(b"image" * 1000 + bytes(1 << 20))
+    (scratch / "big.img").write_bytes(os.urandom(100 << 20))
     qcow2 = scratch / "corrupt.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", qcow2, "1M"], check=True)
     with open(qcow2, "r+b") as file:  # the address of its first table leads into nothing
@@ -93,6 +97,7 @@ def prepare(hozon, scratch):
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", scratch / "good.img", "-F",
                     "raw", scratch / "child.qcow2"], check=True)
     hozon.up("--pool-size", "1G")
+    hozon.hozon("pool", "create", "tiny", "--size", "64M")
     hozon.hozon("volume", "create", "disk", "--size", "8M")
     for name in ("taken", "gone"):
         hozon.hozon("volume", "snapshot", "disk", "--name", name)
