@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "store/core.h"
 #include "store/data_path.h"
+#include "store/headroom.h"
 
 namespace hozon::store {
 namespace {
@@ -133,7 +134,9 @@ Task<Status> Defragmenter::move(uint64_t volume_id, uint64_t head_id, const Tree
   const uint64_t count = piece.pointers.size();
   const uint64_t kept = std::min(kFreeBlocksKept, core_.space.total() / 64);
   const auto run =
-      core_.free_for_guests() > count + kept ? core_.space.take_whole(count) : std::nullopt;
+      core_.free_for_guests() > count + kept && !core_.headroom->is_short()  // keeps H1
+          ? core_.space.take_whole(count)
+          : std::nullopt;
   if (!run) {
     report.bytes_left += count * kBlockSize;
     co_return Status{};
