@@ -228,6 +228,8 @@ uint64_t Model::distinct_blocks() const {
       if (*block != kZeros) seen.emplace(index, *block);
   for (const auto& [uid, volume] : volumes) {
     for (const auto& [index, held] : volume.head) {
+      // Nobody can read what lies past the end, so nothing tells which write it is of.
+      if ((index + 1) * kPageSize > volume.size_bytes) continue;
       PointBlock block{};
       for (size_t s = 0; s < kSectorsPerBlock; ++s)
         for (const Value& value : held->sectors[s])

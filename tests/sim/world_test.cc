@@ -137,6 +137,31 @@ TEST(FailTheNth, DataRead) {
     fail_every_operation(IoOp::Kind::kRead, 0, EIO, sticky, 7);
 }
 
+// A write past the end that a return brought back leaves no trace; the head is the point again.
+TEST(Model, CountsNoBlockForAWriteThatAReturnCutOff) {
+  const auto contents = std::make_shared<Contents>();
+  Model model(contents);
+  const auto apply = [&](AdminOp::Kind kind, std::vector<uint64_t> on, std::vector<uint64_t> points,
+                         uint64_t size_bytes) {
+    model.end_admin(model.begin_admin({kind, 0, std::move(on), std::move(points),
+                                       kind == AdminOp::Kind::kReturn ? "" : "name", size_bytes}),
+                    true);
+  };
+  apply(AdminOp::Kind::kCreate, {}, {}, 3 * kSectorSize);
+  const uint64_t volume = model.volumes.begin()->first;
+  apply(AdminOp::Kind::kSnapshot, {volume}, {}, 0);
+  const uint64_t point = model.points.begin()->first;
+  apply(AdminOp::Kind::kResize, {volume}, {}, 4 * kSectorSize);
+  const Model::Io io = model.begin_write(volume, 0, 4, 1);
+  apply(AdminOp::Kind::kReturn, {volume}, {point}, 0);
+  model.end_write(io, true, false);
+  model.crash();
+  const std::vector<std::byte> zeros(kSectorSize);
+  for (uint64_t sector = 0; sector < 3; ++sector)
+    ASSERT_EQ(model.settle_head(volume, sector, zeros, Model::After::kKill), "");
+  EXPECT_EQ(model.distinct_blocks(), 0u);
+}
+
 // A failed sync ends all changes, is reported with its reason, and reopening recovers.
 TEST(FailedSync, MakesThePoolReadOnlyUntilItIsReopened) {
   SimPower power(8_MiB, 512_KiB);
