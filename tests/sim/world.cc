@@ -277,7 +277,9 @@ std::string World::run_actors(const Plan& plan) {
   std::string wrong;
   while (true) {
     wrong = session_->run_until(done, "actors", {.stall_ns = 200'000'000'000});
-    if (wrong.empty() || !pool().stats().parked) break;
+    if (wrong.empty()) break;
+    if (end_shortage()) continue;
+    if (!pool().stats().parked) break;
     // The pool is full, so that writes wait. With something deleted they must go on.
     ++counters_.parked;
     bool made_room = false;
@@ -286,6 +288,19 @@ std::string World::run_actors(const Plan& plan) {
   }
   for (const FaultRule& rule : power_->faults) counters_.crashes.faults += rule.fired;
   return wrong;
+}
+
+// A filesystem without room makes the pool wait, a checkpoint too. With room it must go on.
+bool World::end_shortage() {
+  bool was_short = false;
+  for (FaultRule& rule : power_->faults) {
+    if (rule.kind != IoOp::Kind::kWrite || rule.error != ENOSPC || !rule.sticky || rule.fired == 0)
+      continue;
+    rule.sticky = false;
+    was_short = true;
+  }
+  if (was_short) note("the filesystem has room again");
+  return was_short;
 }
 
 // Deletes the first volume that nobody works on. False: there is none.

@@ -88,6 +88,7 @@ class World {
   Plan make_plan();
   store::OpenOptions open_options();
   void add_faults();
+  bool end_shortage();
   void watch_events(const Plan& plan);
   void capture_crash(CrashKind kind);
   void try_probe();

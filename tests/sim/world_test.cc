@@ -118,7 +118,8 @@ TEST(FailTheNth, DataWrite) {
     fail_every_operation(IoOp::Kind::kWrite, 0, EIO, sticky, 3);
 }
 TEST(FailTheNth, DataWriteWithoutSpace) {
-  fail_every_operation(IoOp::Kind::kWrite, 0, ENOSPC, false, 3);
+  for (const bool sticky : {false, true})
+    fail_every_operation(IoOp::Kind::kWrite, 0, ENOSPC, sticky, 3);
 }
 TEST(FailTheNth, JournalWrite) {
   for (const int error : {EIO, ENOSPC})
@@ -207,6 +208,53 @@ TEST(FailedSync, MakesThePoolReadOnlyUntilItIsReopened) {
   EXPECT_TRUE(read);
   EXPECT_EQ(found, bytes) << "what was flushed before the failure is there";
   EXPECT_EQ(session.close(), "");
+}
+
+// What a checkpoint makes of writes that fail until somebody repairs the cause.
+struct Refused {
+  bool ended = false;  // before the repair
+  store::PoolStats stats;
+};
+
+Refused checkpoint_with(SimPower& power, Session& session, int error) {
+  Refused found;
+  Status written, done;
+  const std::vector<std::byte> bytes(kPageSize, std::byte{'a'});
+  EXPECT_EQ(session.run(session.pool->write(*session.pool->target("v"), 0, bytes, true), written,
+                        "write"),
+            "");
+  EXPECT_TRUE(written);
+  power.faults.push_back(
+      {.kind = IoOp::Kind::kWrite, .disk = 0, .nth = 1, .error = error, .sticky = true});
+  bool ended = false;
+  spawn([](store::Pool& pool, Status& status, bool& over) -> Task<void> {
+    status = co_await pool.checkpoint();
+    over = true;
+  }(*session.pool, done, ended));
+  const auto is_over = [&] { return ended; };
+  found.ended = session.run_until(is_over, "wait", {.stall_ns = 5'000'000'000}).empty();
+  found.stats = session.pool->stats();
+  power.faults.clear();
+  EXPECT_EQ(session.run_until(is_over, "go on", {.stall_ns = 5'000'000'000}), "");
+  EXPECT_EQ(done.has_value(), error == ENOSPC);
+  return found;
+}
+
+TEST(FullFilesystem, MakesACheckpointWaitWhereABrokenDiskFailsThePool) {
+  for (const int error : {ENOSPC, EIO}) {
+    SimPower power(8_MiB, 512_KiB);
+    Session session(power, 1);
+    ASSERT_EQ(session.create(), "");
+    ASSERT_EQ(session.open({}), "");
+    Result<store::VolumeInfo> made;
+    ASSERT_EQ(session.run(session.pool->create_volume("v", 1_MiB), made, "create"), "");
+    const Refused found = checkpoint_with(power, session, error);
+    EXPECT_EQ(found.ended, error == EIO);
+    EXPECT_EQ(found.stats.read_only, error == EIO);
+    EXPECT_EQ(found.stats.filesystem_full, error == ENOSPC);
+    (void)session.close();  // it may say again that the pool has failed
+    ASSERT_FALSE(session.pool) << "but it ends";
+  }
 }
 
 }  // namespace
