@@ -10,7 +10,7 @@ PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-freeze ho
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
-.PHONY: help deps build demo test soak soak-kill differential sim rot bench bench-quick asan tsan valgrind fuzz lint format install clean
+.PHONY: help deps build demo test soak soak-kill differential sim mutants nightly rot bench bench-quick asan tsan valgrind fuzz lint format install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -54,6 +54,19 @@ rot: deps ## one bit of every byte of every metadata block (minutes)
 	@$(call CONFIGURE,check)
 	@cmake --build --preset check -j $(JOBS) --target rot_bits_test
 	@build/check/bin/rot_bits_test
+
+mutants: deps ## plant each known bug in the store and show which suite notices it
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target sim_mutants
+	@exec build/check/bin/sim_mutants
+
+nightly: deps ## every pair of operations x every crash, every failing call; CUTS=n (2,000,000) more
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target sim sim_sequences sim_mutants
+	@build/check/bin/sim_sequences --length 2
+	@build/check/bin/sim_sequences --length 2 --faults
+	@build/check/bin/sim --shrink --depth 3 --faults --cuts $(or $(CUTS),2000000)
+	@build/check/bin/sim_mutants
 
 bench: build ## measure beside a raw file and qcow2: table, JSON, plot (about 20 minutes)
 	@tools/bootstrap bench

@@ -201,7 +201,7 @@ Status Catalog::apply_one(const format::CloneRecord& record) {
   Point* head = new_point(record.head_id, *volume, PointKind::kHead, record.created_ns);
   head->size_bytes = source->size_bytes;
   head->tree = source->tree;
-  head->tree.root.pointer.flags = 0;
+  if (!mutant(Mutant::kOwnedSurvivesClone)) head->tree.root.pointer.flags = 0;
   adopt(head, source);
   volume->head = head;
   return {};
@@ -222,7 +222,7 @@ Status Catalog::apply_one(const format::ReturnRecord& record) {
     Point* head = new_point(entry.head_id, volume, PointKind::kHead, record.created_ns);
     head->size_bytes = target->size_bytes;
     head->tree = target->tree;
-    head->tree.root.pointer.flags = 0;
+    if (!mutant(Mutant::kOwnedSurvivesReturn)) head->tree.root.pointer.flags = 0;
     adopt(head, target);
     volume.head = head;
     dirty_slots_.insert(volume.slot);

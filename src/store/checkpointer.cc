@@ -83,6 +83,8 @@ Task<Status> Checkpointer::run(Observer observer) {
   if (observer.frozen) observer.frozen();
   co_await seal(image);
   if (observer.sealed) observer.sealed();
+  if (mutant(Mutant::kSuperblockFirst))
+    HOZON_CO_CHECK(co_await write_superblocks(image.superblock));
   HOZON_CO_CHECK(co_await write_blocks(image));
   HOZON_CO_CHECK(co_await write_superblocks(image.superblock));
   co_await completed(image);
@@ -257,6 +259,7 @@ void Checkpointer::build_bitmap(Image& image) {
   for (const uint64_t group : assigned) {
     AlignedBuffer block(kBlockSize);
     core_.space.live_bits().export_group(group, block.span());
+    if (mutant(Mutant::kBitmapBitLost)) block.data()[2] &= std::byte{0xfe};
     image.blocks.push_back({tree.assigned_block(group), std::move(block), &tree, group});
   }
 }
@@ -321,9 +324,25 @@ Task<Status> Checkpointer::write_blocks(Image& image) {
   co_return core_.health;
 }
 
+namespace {
+
+// The bug of kTailTooEarly: frames written while the checkpoint ran are taken as part of it.
+void plant_late_tail(PoolCore& core, AlignedBuffer& block) {
+  format::Superblock late;
+  std::memcpy(&late, block.data(), kBlockSize);
+  core.journal.begin_sync();
+  late.journal_offset = core.journal.ring_offset(core.journal.head());
+  late.journal_sequence = core.journal.written_sequence() + 1;
+  format::seal(late);
+  std::memcpy(block.data(), &late, kBlockSize);
+}
+
+}  // namespace
+
 Task<Status> Checkpointer::write_superblocks(const format::Superblock& superblock) {
   AlignedBuffer block(kBlockSize);
   std::memcpy(block.data(), &superblock, kBlockSize);
+  if (mutant(Mutant::kTailTooEarly)) plant_late_tail(core_, block);
   const uint64_t slots = mutant(Mutant::kSingleSuperblockSlot) ? 1 : 2;
   for (uint64_t slot = 0; slot < slots; ++slot) {
     const int error = co_await core_.headroom->write(slot * kBlockSize, block.span());

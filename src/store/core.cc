@@ -7,6 +7,7 @@
 #include "store/defragmenter.h"
 #include "store/flusher.h"
 #include "store/headroom.h"
+#include "store/mutants.h"
 #include "store/reclaimer.h"
 #include "store/scrubber.h"
 
@@ -122,7 +123,8 @@ void PoolCore::release_space() {
   if (freed.empty()) return;
   for (const Run run : freed) {
     damage.forget(run);
-    for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
+    if (!mutant(Mutant::kStaleNode))
+      for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
     const uint64_t least = headroom->is_short() ? 1 : kPunchBlocksMin;  // keeps H3
     if (run.count >= least && !closing && !replaying && !options.read_only) {
       space.begin_punch(run);
@@ -142,10 +144,17 @@ Task<void> PoolCore::punch(Run run) {
 }
 
 Task<Status> PoolCore::sync_data() {
+  if (mutant(Mutant::kConcurrentSyncs)) {
+    const int failure = co_await data.sync();
+    if (failure == 0) co_return Status{};
+    fail(errno_to_error(-failure, "sync the pool's data"));
+    co_return health;
+  }
   const Mutex::Guard guard = co_await sync_mutex_.lock();
   if (!health) co_return health;
   const int error = co_await data.sync();
-  if (error != 0) fail(errno_to_error(-error, "sync the pool's data"));
+  if (error != 0 && !mutant(Mutant::kIgnoredSyncError))
+    fail(errno_to_error(-error, "sync the pool's data"));
   co_return health;
 }
 
@@ -172,7 +181,7 @@ Task<Status> PoolCore::commit(BuildRecords build) {
   set_retire_sequence(sequence);
   for (const format::Record& record : records) HOZON_CO_CHECK(catalog.apply(record));
   HOZON_CO_CHECK(co_await journal.wait_written(sequence));
-  HOZON_CO_CHECK(co_await flusher->flush());
+  if (!mutant(Mutant::kUnflushedCommit)) HOZON_CO_CHECK(co_await flusher->flush());
   wake_background();
   co_return Status{};
 }
@@ -191,7 +200,8 @@ void PoolCore::retire_data(uint64_t block) {
     replay_retire(block, replay_under_mark);
     return;
   }
-  const bool barrier = barrier_generation_ > superblock.generation;
+  const bool barrier =
+      barrier_generation_ > superblock.generation && !mutant(Mutant::kIgnoredBarrier);
   space.retire({block, 1}, retire_sequence_, barrier ? barrier_generation_ : 0);
 }
 
@@ -200,7 +210,7 @@ void PoolCore::retire_node(uint64_t block) {
     replay_retire(block, false);
     return;
   }
-  space.retire({block, 1}, 0, next_generation());
+  if (!mutant(Mutant::kLostRetire)) space.retire({block, 1}, 0, next_generation());
 }
 
 void PoolCore::note_unshared(Point& parent, uint8_t level, uint64_t index, Edge edge) {

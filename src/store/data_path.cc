@@ -188,7 +188,9 @@ Task<Status> DataPath::write(Target target, uint64_t offset, std::span<const std
                                  from.size() < kSmallWriteBytes ? last - first + 1 : 0);
   uint64_t sequence = 0;
   {
-    const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, last);
+    const uint64_t locked =
+        mutant(Mutant::kNoRangeLock) ? reinterpret_cast<uintptr_t>(&sequence) : target.volume_id;
+    const RangeLocks::Guard guard = co_await core_.locks.lock(locked, first, last);
     while (sequence == 0) {
       HOZON_CO_TRY(sequence, co_await write_once(target, offset, from));
     }
@@ -229,7 +231,8 @@ Task<Result<uint64_t>> DataPath::write_once(Target target, uint64_t offset,
 
 Task<Status> DataPath::finish(uint64_t sequence, bool fua) {
   // Nothing needed to change: the answer still rests on changes that others made in memory.
-  if (sequence == 0) sequence = core_.journal.newest_sequence();
+  if (sequence == 0 && !mutant(Mutant::kIdleAnswerEarly))
+    sequence = core_.journal.newest_sequence();
   if (!mutant(Mutant::kEarlyAcknowledge))
     HOZON_CO_CHECK(co_await core_.journal.wait_written(sequence));
   if (fua) HOZON_CO_CHECK(co_await core_.flusher->flush());
@@ -301,6 +304,7 @@ Task<Result<std::vector<Run>>> DataPath::store_data(std::span<const std::byte> b
       }
       co_await writes.wait();
     }
+    if (mutant(Mutant::kIgnoredWriteError)) error = 0;
     if (status && error == 0) co_return runs;
     for (const Run run : runs) core_.space.give_back(run);
     if (!status) co_return std::unexpected(status.error());
@@ -340,7 +344,8 @@ Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t for_head, uin
     const auto found = writable(target, index * kBlockSize, 0);
     if (!found) co_return std::unexpected(found.error());
     Point& head = **found;
-    if (for_head != 0 && head.id != for_head) co_return uint64_t{0};
+    if (for_head != 0 && head.id != for_head && !mutant(Mutant::kMergeIntoOtherHead))
+      co_return uint64_t{0};
     if ((index + count - 1) * kBlockSize >= head.size_bytes)
       co_return make_error(Code::kInvalidArgument, "the volume was made smaller");
     core_.head_map.grow(head, index);
@@ -389,7 +394,7 @@ Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bo
 // Zeroes at most a block's part on each side of a block border.
 Task<Status> DataPath::zero_part(Target target, uint64_t offset, uint64_t length) {
   static constexpr std::array<std::byte, kBlockSize> kZeros{};
-  while (length > 0) {
+  while (length > 0 && !mutant(Mutant::kZeroEdgesSkipped)) {
     const uint64_t part = std::min(length, kBlockSize - offset % kBlockSize);
     const auto point = writable(target, offset, part);
     if (!point) co_return std::unexpected(point.error());
@@ -436,7 +441,8 @@ Task<Result<uint64_t>> DataPath::unmap_blocks(Target target, uint64_t first, uin
       }
       std::string record;
       format::encode(format::UnmapRecord{head.id, index, count}, record);
-      sequence = core_.journal.append(record, 1);
+      sequence = mutant(Mutant::kUnloggedDiscard) ? core_.journal.newest_sequence()
+                                                  : core_.journal.append(record, 1);
       core_.set_retire_sequence(sequence);
       core_.head_map.unmap(head, path, index, count);
       core_.catalog.touch(head);

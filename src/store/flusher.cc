@@ -22,6 +22,10 @@ Flusher::Flusher(PoolCore& core) : core_(core), done_(core.executor) {}
 Task<Status> Flusher::flush() {
   const uint64_t target = core_.journal.newest_sequence();
   HOZON_CO_CHECK(co_await core_.journal.wait_written(target));
+  if (mutant(Mutant::kFlushJoinsRunning) && running_) {
+    co_await done_;
+    co_return core_.health;
+  }
   while (core_.health && durable_sequence_ < target) {
     if (running_)
       co_await done_;
@@ -44,7 +48,8 @@ Task<void> Flusher::run() {
   running_ = false;
   if (core_.health) {
     durable_sequence_ = std::max(durable_sequence_, covered);
-    core_.journal.set_mark(covered);
+    core_.journal.set_mark(mutant(Mutant::kMarkTooHigh) ? core_.journal.written_sequence()
+                                                        : covered);
     core_.space.set_durable_mark(mutant(Mutant::kReuseBeforeMark) ? covered : covered_mark);
     core_.release_space();
   }

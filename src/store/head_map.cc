@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "store/mutants.h"
+
 namespace hozon::store {
 namespace {
 
@@ -87,6 +89,10 @@ void HeadMap::grow(Point& head, uint64_t index) {
     HOZON_CHECK(tree.height < format::kHeightMax);
     ++tree.height;
     if (tree.root.is_null()) continue;
+    if (mutant(Mutant::kGrowthForgetsTree)) {
+      tree.root = {};
+      continue;
+    }
     NodeRef top(new Node(tree.height, head.generation, nodes_in_memory_));
     top->set_edge(0, tree.root);
     tree.root = Edge{{0, 0, format::kPointerOwned}, top};
@@ -116,7 +122,7 @@ bool HeadMap::is_shared(const LeafPath& path, uint64_t index, const Pointer& poi
 
 void HeadMap::replaced(Point& head, const LeafPath& path, uint64_t index, const Pointer& old) {
   if (old.is_null()) return;
-  if (!is_shared(path, index, old))
+  if (!is_shared(path, index, old) || mutant(Mutant::kSharedBlockFreed))
     owner_.retire_data(old.block);
   else if (head.parent->watched)
     owner_.note_unshared(*head.parent, 0, index, Edge{old, {}});

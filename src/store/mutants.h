@@ -24,6 +24,42 @@ enum class Mutant : uint8_t {
   kWalkIgnoresChild,         // ... what its first child shares
   kOwnedSurvivesSnapshot,    // a snapshot does not take ownership away from the head
   kStaleEpoch,               // replay accepts frames of an earlier epoch
+  kSuperblockFirst,          // superblocks are written before what they lead to
+  kTailTooEarly,             // replay begins behind frames written while the checkpoint ran
+  kBitmapBitLost,            // a checkpoint writes a live block as free
+  kIgnoredWriteError,        // data that could not be written is mapped
+  kIgnoredJournalError,      // a journal write that failed counts as done
+  kIgnoredSyncError,         // a failed sync of the data counts as done
+  kConcurrentSyncs,          // two syncs of the data run at once; only one hears of a loss
+  kMergeIntoOtherHead,       // a partial write merges with the state before a return
+  kNoRangeLock,              // writes to one block do not wait for each other
+  kZeroEdgesSkipped,         // zeroes and discards leave the parts of blocks at their ends
+  kUnloggedDiscard,          // discards leave no journal record
+  kIdleAnswerEarly,          // what needs no change does not wait for what it relies on
+  kFlushJoinsRunning,        // a flush takes part in a sync that began before it
+  kUnflushedCommit,       // operations on volumes and points are answered before they are durable
+  kMarkTooHigh,           // the mark covers frames that the sync did not
+  kSharedJournalPage,     // frames go into pages that hold durable ones
+  kIgnoredBarrier,        // reuse does not wait for the checkpoint that ends a reclaiming
+  kStaleNode,             // the node cache keeps what a reused block held before
+  kLostRetire,            // replaced map nodes are never freed
+  kSharedBlockFreed,      // overwriting frees a block that the parent shares
+  kUnsharedForgotten,     // what heads stop sharing while the walk runs is not looked at
+  kForkDroppedEarly,      // a point with two branches is removed as if it had one
+  kWalkOffByOne,          // the walk leaves out the last slot of each node
+  kWalkIgnoresLowerTree,  // ... and what a neighbour with a lower tree shares
+  kReplayGoesOn,          // replay drops the incomplete frame and applies the later ones
+  kReplayFreesEarly,      // what replay frees may be reused although replay may need it again
+  kSlotsNotMadeEqual,     // an opening leaves a damaged superblock slot as it is
+  kEpochKept,             // an opening does not begin a new epoch
+  kUnsyncedOpening,       // an opening builds upon what may be in the page cache only
+  kReusedId,              // ids of deleted objects are given out again after an opening
+  kOwnedSurvivesClone,    // a clone's head believes that it owns what it shares
+  kOwnedSurvivesReturn,   // ... and so does the head that a return makes
+  kGrowthForgetsTree,     // a tree that becomes higher loses what it held
+  kShrinkLeavesMapping,   // a shrink does not look for mapped blocks
+  kSplitSnapshot,         // the points of a set are made one after the other
+  kEnd,
 };
 
 #ifdef HOZON_MUTANTS

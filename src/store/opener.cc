@@ -110,7 +110,7 @@ Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
 
 Task<Status> unify_superblocks(PoolCore& core) {
   HOZON_CO_TRY(const SuperblockSlots slots, co_await read_superblocks(core.data));
-  if (slots.both_good) co_return Status{};
+  if (slots.both_good || mutant(Mutant::kSlotsNotMadeEqual)) co_return Status{};
   AlignedBuffer block(kBlockSize);
   std::memcpy(block.data(), &slots.best, kBlockSize);
   const uint64_t other = 1 - slots.best_slot;
@@ -210,7 +210,7 @@ Task<Status> load_catalog(PoolCore& core) {
   HOZON_CO_CHECK(core.catalog.link_up());
   if (core.catalog.next_id() > sb.next_id)
     co_return make_error(Code::kCorruption, "the catalog holds an id that was never given out");
-  core.catalog.set_next_id(sb.next_id);
+  if (!mutant(Mutant::kReusedId)) core.catalog.set_next_id(sb.next_id);
   co_return Status{};
 }
 
@@ -279,7 +279,10 @@ Task<Status> drop_unwritten(PoolCore& core, std::vector<Journal::FoundFrame>& fr
   if (first_bad < frames.size()) {
     log_info("replay: {} journal frames after the last durable write are incomplete and dropped",
              frames.size() - first_bad);
-    frames.resize(first_bad);
+    if (mutant(Mutant::kReplayGoesOn))
+      frames.erase(frames.begin() + static_cast<ptrdiff_t>(first_bad));
+    else
+      frames.resize(first_bad);
   }
   co_return Status{};
 }
@@ -399,7 +402,7 @@ Task<Status> replay(PoolCore& core) {
   for (size_t i = 0; i < scan.frames.size(); ++i) {
     if (i == warmed) warmed = co_await warm(core, scan.frames, i);
     const auto& frame = scan.frames[i];
-    core.replay_under_mark = frame.header.sequence <= mark;
+    core.replay_under_mark = frame.header.sequence <= mark || mutant(Mutant::kReplayFreesEarly);
     for (const format::Record& record : frame.records) {
       HOZON_CO_CHECK(co_await replay_record(core, record));
       HOZON_CO_CHECK(core.replay_fault);
@@ -409,8 +412,9 @@ Task<Status> replay(PoolCore& core) {
   core.checkpointer->set_frozen_generation(sb.generation);
   core.space.end_replay(sb.generation + 1);
   const uint64_t offset = (scan.end_offset + kBlockSize - 1) / kBlockSize * kBlockSize;
-  core.journal.start(sb.epoch + 1, offset % sb.journal_bytes, scan.next_sequence);
-  core.superblock.epoch = sb.epoch + 1;
+  const uint64_t epoch = sb.epoch + (mutant(Mutant::kEpochKept) ? 0 : 1);
+  core.journal.start(epoch, offset % sb.journal_bytes, scan.next_sequence);
+  core.superblock.epoch = epoch;
   core.flusher->checkpointed(0);
   co_return Status{};
 }
@@ -437,8 +441,9 @@ Task<Status> begin_writing(PoolCore& core) {
   // After the death of an earlier opener, what was read may be in the kernel only. It must be
   // stable before anything is built upon it: else a power cut could keep the new blocks and lose
   // the superblock or the frames that made their places free.
-  const int data_error = co_await core.data.sync();
-  const int journal_error = co_await core.journal_device.sync();
+  const bool skip = mutant(Mutant::kUnsyncedOpening);
+  const int data_error = skip ? 0 : co_await core.data.sync();
+  const int journal_error = skip ? 0 : co_await core.journal_device.sync();
   if (data_error != 0 || journal_error != 0)
     co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
   HOZON_CO_CHECK(co_await unify_superblocks(core));

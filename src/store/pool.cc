@@ -14,6 +14,7 @@
 #include "store/defragmenter.h"
 #include "store/flusher.h"
 #include "store/headroom.h"
+#include "store/mutants.h"
 #include "store/opener.h"
 #include "store/reclaimer.h"
 #include "store/repairer.h"
@@ -189,7 +190,8 @@ Task<Status> Pool::resize_volume(std::string name, uint64_t size_bytes, bool all
                            name, old_size);
     DataPath path(core);
     const Tree tree = volume->head->tree;
-    HOZON_CO_TRY(const uint64_t mapped, co_await path.first_mapped(tree, size_bytes, old_size));
+    HOZON_CO_TRY(uint64_t mapped, co_await path.first_mapped(tree, size_bytes, old_size));
+    if (mutant(Mutant::kShrinkLeavesMapping)) mapped = old_size;
     std::vector<std::byte> rest(std::min(old_size, round_up(size_bytes, kBlockSize)) - size_bytes);
     HOZON_CO_CHECK(co_await path.read_tree(tree, size_bytes, rest));
     const bool zero = std::ranges::all_of(rest, [](std::byte b) { return b == std::byte{0}; });
@@ -233,6 +235,15 @@ Task<Result<std::vector<PointInfo>>> Pool::snapshot(std::vector<std::string> vol
   if (volumes.empty()) co_return make_error(Code::kInvalidArgument, "no volume was named");
   if (std::set(volumes.begin(), volumes.end()).size() != volumes.size())
     co_return make_error(Code::kInvalidArgument, "a volume is named twice");
+  if (mutant(Mutant::kSplitSnapshot) && volumes.size() > 1) {
+    std::vector<PointInfo> made;
+    for (const std::string& name : volumes) {
+      std::vector<std::string> one(1, name);
+      HOZON_CO_TRY(const std::vector<PointInfo> points, co_await snapshot(one, point_name));
+      made.push_back(points.front());
+    }
+    co_return made;
+  }
   std::vector<uint64_t> ids;
   HOZON_CO_CHECK(co_await core.commit([&]() -> Records {
     HOZON_TRY(check_room(core));

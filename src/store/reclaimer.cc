@@ -25,6 +25,7 @@ std::vector<const Point*> Reclaimer::neighbours(const Point& point) {
 
 void Reclaimer::note_unshared(const Point& point, uint8_t level, uint64_t index, Edge edge) {
   HOZON_CHECK(point.watched);
+  if (mutant(Mutant::kUnsharedForgotten)) return;
   unshared_.push_back({level, index, std::move(edge)});
 }
 
@@ -77,7 +78,7 @@ Task<Status> Reclaimer::drain() {
 }
 
 Task<Status> Reclaimer::reclaim_one(Point* point) {
-  const bool rebuild = point->children.size() >= 2;
+  const bool rebuild = point->children.size() >= 2 && !mutant(Mutant::kForkDroppedEarly);
   Walk walk(point, core_.space.total(), rebuild);
   unshared_.clear();
   point->watched = true;
@@ -162,14 +163,15 @@ Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t inde
     HOZON_CO_CHECK(co_await beside(*walk.point, level, index, others));
     if (walk.rebuild)
       rest = NodeRef(new Node(level, walk.point->generation, &core_.nodes_in_memory));
-    for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
+    const uint32_t slots = format::kPointersPerNode - (mutant(Mutant::kWalkOffByOne) ? 1 : 0);
+    for (uint32_t slot = 0; slot < slots; ++slot) {
       Edge edge = node->edge(slot);
       if (edge.is_null()) continue;
       bool shared = false;
       for (const NodeRef& other : others)
         shared = shared || other->edge(slot).identity() == edge.identity();
       // A lower tree stands where slot 0 of this one leads.
-      if (slot == 0 && index == 0)
+      if (slot == 0 && index == 0 && !mutant(Mutant::kWalkIgnoresLowerTree))
         for (const Point* neighbour : neighbours(*walk.point))
           shared = shared || (neighbour->tree.height + 1 == level &&
                               neighbour->tree.root.identity() == edge.identity());
