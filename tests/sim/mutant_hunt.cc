@@ -17,6 +17,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "plots.h"
 #include "sequences.h"
 #include "world.h"
 
@@ -26,11 +27,11 @@ namespace {
 using store::Mutant;
 
 constexpr time_t kHistorySecondsMost = 60;  // of one core
-constexpr std::array<std::string_view, 10> kShapeNames = {
-    "mixed",          "faults",        "sync faults",
-    "crowded",        "small journal", "crash upon crash",
-    "every event",    "sequences",     "sequence crashes",
-    "sequence faults"};
+constexpr std::array<std::string_view, 11> kShapeNames = {
+    "mixed",           "faults",        "sync faults",
+    "crowded",         "small journal", "crash upon crash",
+    "every event",     "sequences",     "sequence crashes",
+    "sequence faults", "by hand"};
 
 struct Progress {
   uint64_t histories, crashes;
@@ -117,6 +118,7 @@ std::string run_history(Shape shape, uint64_t seed, uint64_t& crashes) {
     crashes += world.counters().crashes.cuts + world.counters().crashes.kills;
     return wrong;
   }
+  if (shape == Shape::kByHand) return run_plots(seed, crashes);
   TrialCounters counters;
   std::string wrong = run_trial(trial_for(shape, seed), counters);
   crashes += counters.crashes.cuts + counters.crashes.kills;
@@ -166,7 +168,7 @@ std::span<const Quarry> quarries() {
        "none",
        "nothing",
        {kMixed, kFaults, kSyncFaults, kCrowded, kSmallJournal, kCrashUponCrash, kEveryEvent,
-        kSequences, kSequenceCrashes, kSequenceFaults}},
+        kSequences, kSequenceCrashes, kSequenceFaults, kByHand}},
       {Mutant::kForgottenDataSync,
        "forgotten data sync",
        "flush syncs the journal only",
@@ -275,8 +277,7 @@ std::span<const Quarry> quarries() {
       {Mutant::kIdleAnswerEarly,
        "idle answer early",
        "what needs no change does not wait for what it relies on",
-       {kEveryEvent},
-       true},
+       {kByHand}},
       {Mutant::kFlushJoinsRunning,
        "flush joins running",
        "a flush takes part in a sync that began before it",
@@ -313,8 +314,7 @@ std::span<const Quarry> quarries() {
       {Mutant::kUnsharedForgotten,
        "unshared forgotten",
        "what heads stop sharing while the walk runs is not looked at",
-       {kSequences, kMixed, kSmallJournal},
-       true},
+       {kByHand}},
       {Mutant::kForkDroppedEarly,
        "fork dropped early",
        "a point with two branches is removed as if it had one",
@@ -326,8 +326,7 @@ std::span<const Quarry> quarries() {
       {Mutant::kWalkIgnoresLowerTree,
        "walk ignores lower tree",
        "... and what a neighbour with a lower tree shares",
-       {kSequences, kSmallJournal},
-       true},
+       {kByHand}},
       {Mutant::kReplayGoesOn,
        "replay goes on",
        "replay drops the incomplete frame and applies the later ones",
@@ -339,18 +338,12 @@ std::span<const Quarry> quarries() {
       {Mutant::kSlotsNotMadeEqual,
        "slots not made equal",
        "an opening leaves a damaged superblock slot as it is",
-       {kCrashUponCrash, kSequenceCrashes},
-       true},
-      {Mutant::kEpochKept,
-       "epoch kept",
-       "an opening does not begin a new epoch",
-       {kCrashUponCrash, kMixed},
-       true},
+       {kByHand}},
+      {Mutant::kEpochKept, "epoch kept", "an opening does not begin a new epoch", {kByHand}},
       {Mutant::kUnsyncedOpening,
        "unsynced opening",
        "an opening builds upon what may be in the page cache only",
-       {kMixed, kCrashUponCrash, kSequenceCrashes},
-       true},
+       {kMixed}},
       {Mutant::kReusedId,
        "reused id",
        "ids of deleted objects are given out again after an opening",

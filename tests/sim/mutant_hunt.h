@@ -24,6 +24,7 @@ enum class Shape : uint8_t {
   kSequences,        // two operations in a row (sequences.h)
   kSequenceCrashes,  // three, with a crash at every event
   kSequenceFaults,   // three, of which one device call fails
+  kByHand,           // plots.h
 };
 
 struct Quarry {
