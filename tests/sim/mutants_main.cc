@@ -51,12 +51,12 @@ int main(int argc, char** argv) {
   }
   uint64_t hunted = 0, missed = 0;
   if (!args.list)
-    fmt::print("{:<24} {:>9} {:>8} {:>7}  {}\n", "planted bug", "histories", "crashes", "seconds",
+    fmt::print("{:<26} {:>9} {:>8} {:>7}  {}\n", "planted bug", "histories", "crashes", "seconds",
                "noticed by");
   for (const Quarry& quarry : hozon::sim::quarries()) {
     if (!args.only.empty() && quarry.name != args.only) continue;
     if (args.list) {
-      fmt::print("{:<24} {}\n", quarry.name, quarry.breaks);
+      fmt::print("{:<26} {}\n", quarry.name, quarry.breaks);
       continue;
     }
     const bool none = quarry.mutant == hozon::store::Mutant::kNone;
@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
     const bool right = seen.caught != none;
     hunted += none ? 0 : 1;
     missed += right ? 0 : 1;
-    fmt::print("{:<24} {:>9} {:>8} {:>7.1f}  {}\n", quarry.name, seen.histories, seen.crashes,
+    fmt::print("{:<26} {:>9} {:>8} {:>7.1f}  {}\n", quarry.name, seen.histories, seen.crashes,
                seen.seconds,
                seen.caught ? seen.by
                : none      ? "nothing, rightly"
