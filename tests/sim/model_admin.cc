@@ -186,8 +186,7 @@ void Model::apply_return(const AdminOp& op) {
         }
       }
     }
-    std::erase_if(volume.head,
-                  [&](const auto& entry) { return entry.first * kPageSize >= volume.size_bytes; });
+    cut_off(volume);  // also what a write left there that the return overtook
   }
 }
 
@@ -228,8 +227,6 @@ uint64_t Model::distinct_blocks() const {
       if (*block != kZeros) seen.emplace(index, *block);
   for (const auto& [uid, volume] : volumes) {
     for (const auto& [index, held] : volume.head) {
-      // Nobody can read what lies past the end, so nothing tells which write it is of.
-      if ((index + 1) * kPageSize > volume.size_bytes) continue;
       PointBlock block{};
       for (size_t s = 0; s < kSectorsPerBlock; ++s)
         for (const Value& value : held->sectors[s])
