@@ -21,6 +21,9 @@ class Verb {
   // One or more / zero or more words at the end.
   Verb& some(const std::string& name, std::vector<std::string>& into, const std::string& help);
   Verb& any(const std::string& name, std::vector<std::string>& into, const std::string& help);
+  // One or more words at the end, or none when `flag` of this verb is given, which sets `given`.
+  Verb& some_unless(const std::string& flag, const bool& given, const std::string& name,
+                    std::vector<std::string>& into, const std::string& help);
   Verb& number(const std::string& name, uint64_t& into, const std::string& help);
 
   Verb& text(const std::string& option, std::string& into, const std::string& help);

@@ -163,7 +163,7 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "delete", "Delete snapshots; newer and older ones stay",
            "hozon snapshot delete web before after", snapshot_delete)
       .required("MACHINE", a.object, which)
-      .any("NAME", a.others, "Names of the snapshots")
+      .some_unless("--all", a.all, "NAME", a.others, "Names of the snapshots")
       .flag("--subtree", a.subtree, "And everything that grew from them")
       .flag("--all", a.all, "All of the machine's that are not pinned")
       .flag("--for-good", a.for_good, "Not through the trash: this cannot be undone")

@@ -135,6 +135,14 @@ Verb& Verb::any(const std::string& name, std::vector<std::string>& into, const s
   app_->add_option(name, into, help)->type_name("");
   return *this;
 }
+Verb& Verb::some_unless(const std::string& flag, const bool& given, const std::string& name,
+                        std::vector<std::string>& into, const std::string& help) {
+  any(name, into, help);
+  app_->parse_complete_callback([flag, &given, &into, name] {
+    if (into.empty() && !given) throw CLI::RequiredError(fmt::format("{} or {}", name, flag));
+  });
+  return *this;
+}
 Verb& Verb::number(const std::string& name, uint64_t& into, const std::string& help) {
   app_->add_option_function<std::string>(
           name,

@@ -152,8 +152,6 @@ CommandResult snapshot_describe(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_delete(const Arguments& args, Context& context) {
-  if (args.others.empty() && !args.all)
-    return make_error(Code::kInvalidArgument, "name the snapshots to delete, or say --all");
   std::string what = fmt::format("{}", fmt::join(args.others, ", "));
   if (args.all) what = "all that are not pinned";
   if (args.subtree) what += " and what grew from there";

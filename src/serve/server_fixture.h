@@ -138,6 +138,7 @@ class RawClient {
   bool receive(std::span<std::byte> into) {
     while (!into.empty()) {
       const ssize_t got = ::recv(socket_.get(), into.data(), into.size(), 0);
+      if (got < 0 && errno == EINTR) continue;  // with a time-out the kernel does not restart it
       if (got <= 0) return false;
       into = into.subspan(static_cast<size_t>(got));
     }

@@ -49,7 +49,7 @@ class Daemon(unittest.TestCase):
     def test_create_makes_a_whole_pool_or_nothing(self):
         pool = self.directory / "pool"
         create_pool(nbd_case.PROGRAM, pool, 20 << 30)
-        self.assertEqual(sorted(os.listdir(pool)), ["data", "journal"])
+        self.assertEqual(sorted(os.listdir(pool)), ["data", "journal", "reserve"])
         self.assertEqual(os.stat(pool / "data").st_size, 20 << 30)
         self.assertLess(os.stat(pool / "data").st_blocks * 512, 10 * MIB)
         self.assertEqual(os.stat(pool / "journal").st_size, 64 * MIB)
