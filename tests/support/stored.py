@@ -73,7 +73,7 @@ class Stored:
 
         def hand_over():
             # To 3 and 4, by way of high numbers so that neither overwrites the other.
-            high = [os.dup2(fd, 100 + index) for index, fd in enumerate(fds)]
+            high = [os.dup2(fd, 100 + index, inheritable=False) for index, fd in enumerate(fds)]
             for index, fd in enumerate(high):
                 os.dup2(fd, 3 + index)
 
@@ -82,7 +82,8 @@ class Stored:
                    self.pool, "--name", self.name]
         environment = os.environ | self.environment | {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "nbd:link"}
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=environment, pass_fds=(3, 4),
+            # Not pass_fds, which wants 3 and 4 to be open here too; all else of ours ends at exec.
+            self.process = subprocess.Popen(command, env=environment, close_fds=False,
                                             preexec_fn=hand_over, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
         self.starts += 1
