@@ -41,16 +41,24 @@ Task<void> Headroom::wait() {
 }
 
 Task<int> Headroom::write(uint64_t offset, std::span<const std::byte> from) {
-  while (true) {
-    const int error = co_await core_.data.write(offset, from);
-    if (error != -ENOSPC) co_return error;
+  int error = co_await core_.data.write(offset, from);
+  if (error != -ENOSPC) co_return error;
+  ++metadata_waiting_;  // also while it tries again: H2
+  while (error == -ENOSPC) {
     begin_shortage();
-    if (core_.data.release_reserve()) continue;
-    if (is_ending()) co_return error;
-    co_await give_back_free_blocks();
-    co_await core_.executor.sleep(kLookAgainNs);
+    if (!core_.data.release_reserve()) {
+      if (is_ending()) break;
+      co_await give_back_free_blocks();
+      co_await core_.executor.sleep(kLookAgainNs);
+    }
+    error = co_await core_.data.write(offset, from);
   }
+  --metadata_waiting_;
+  co_return error;
 }
+
+// A device without a reserve says yes to renewing it, whatever room there is.
+bool Headroom::is_over() { return metadata_waiting_ == 0 && core_.data.renew_reserve() == 0; }
 
 Task<void> Headroom::give_back_free_blocks() {
   if (giving_back_) co_return;
@@ -80,7 +88,7 @@ Task<void> Headroom::loop() {
     (void)co_await core_.flusher->flush_mark();
     co_await give_back_free_blocks();
     co_await core_.executor.sleep(kLookAgainNs);
-    if (is_ending() || core_.data.renew_reserve() != 0) continue;
+    if (is_ending() || !is_over()) continue;
     short_ = false;
     log_info("the filesystem below the pool has room again");
     changed_.pulse();

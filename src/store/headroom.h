@@ -7,7 +7,7 @@
 // Invariants
 //   H1  While short no guest write asks for room: what there is belongs to checkpoints, and with
 //       them to deleting, discarding, stopping and reopening.
-//   H2  It ends only when the reserve is whole and there is room beside it.
+//   H2  It ends only when the reserve is whole, there is room beside it, and no metadata waits.
 //   H3  While short every free block of the pool is given back to the filesystem, however small
 //       its run: room that hides in the pool's file counts too.
 // Why a reserve and not just waiting: what frees room (a deletion) needs a checkpoint, and that
@@ -43,11 +43,13 @@ class Headroom {
  private:
   bool is_ending() const;
   void begin_shortage();
+  bool is_over();
   Task<void> give_back_free_blocks();
 
   PoolCore& core_;
   bool short_ = false;
   bool giving_back_ = false;
+  uint64_t metadata_waiting_ = 0;
   Event changed_;
 };
 

@@ -251,6 +251,7 @@ TEST(FullFilesystem, MakesACheckpointWaitWhereABrokenDiskFailsThePool) {
     const Refused found = checkpoint_with(power, session, error);
     EXPECT_EQ(found.ended, error == EIO);
     EXPECT_EQ(found.stats.read_only, error == EIO);
+    EXPECT_EQ(found.stats.filesystem_full, error == ENOSPC);
     (void)session.close();  // it may say again that the pool has failed
     ASSERT_FALSE(session.pool) << "but it ends";
   }
