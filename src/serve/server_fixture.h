@@ -110,7 +110,8 @@ class ServerThread {
   std::thread thread_;
 };
 
-// A client of bytes. Every receive has a deadline of ten seconds.
+// A client of bytes. Every send and receive has a deadline of ten seconds, for which the kernel does
+// not restart a call that a signal interrupts, be it only that the process was stopped for a while.
 class RawClient {
  public:
   explicit RawClient(Fd socket) : socket_(std::move(socket)) {
@@ -125,6 +126,7 @@ class RawClient {
   bool send(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
       if (sent <= 0) return false;
       bytes = bytes.subspan(static_cast<size_t>(sent));
     }
@@ -138,8 +140,11 @@ class RawClient {
   bool receive(std::span<std::byte> into) {
     while (!into.empty()) {
       const ssize_t got = ::recv(socket_.get(), into.data(), into.size(), 0);
-      if (got < 0 && errno == EINTR) continue;  // with a time-out the kernel does not restart it
-      if (got <= 0) return false;
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) {
+        end_ = got == 0 ? "the connection ended" : std::strerror(errno);
+        return false;
+      }
       into = into.subspan(static_cast<size_t>(got));
     }
     return true;
@@ -147,12 +152,12 @@ class RawClient {
   template <typename T>
   T receive_object() {
     T object{};
-    EXPECT_TRUE(receive(writable_bytes_of(object))) << "the server said less than expected";
+    expect(writable_bytes_of(object));
     return object;
   }
   std::string receive_text(size_t size) {
     std::string text(size, '\0');
-    EXPECT_TRUE(receive(std::as_writable_bytes(std::span(text))));
+    expect(std::as_writable_bytes(std::span(text)));
     return text;
   }
   // True when the server ends the connection before the deadline, whatever it says until then.
@@ -161,6 +166,7 @@ class RawClient {
     for (;;) {
       const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
       if (got == 0) return true;
+      if (got < 0 && errno == EINTR) continue;
       if (got < 0) return errno == ECONNRESET;
     }
   }
@@ -297,7 +303,11 @@ class RawClient {
   }
 
  private:
+  void expect(std::span<std::byte> into) {
+    EXPECT_TRUE(receive(into)) << "the server said less than expected: " << end_;
+  }
   Fd socket_;
+  std::string end_;  // why a receive failed
 };
 
 }  // namespace hozon::serve
