@@ -75,6 +75,9 @@ class Admin {
   Task<void> defragment();
   Task<void> check(bool verify_data);
   Task<bool> settle(uint64_t point);
+  void lock_made(uint64_t volume);
+  Task<void> audit_step();
+  Task<std::string> audit_locked();
 
   World& world_;
   Random random_;

@@ -15,6 +15,8 @@ Task<void> Admin::run() {
     else
       co_await one();
     if (world_.dead_) co_return;
+    co_await audit_step();
+    if (world_.dead_) co_return;
     unlock();
     if (world_.options_.paranoid) co_await check(false);
     co_await world_.session_->executor.sleep(random_.between(1, world_.options_.admin_rest_ns));
@@ -79,6 +81,38 @@ void Admin::unlock() {
   locked_.clear();
 }
 
+void Admin::lock_made(uint64_t volume) {
+  world_.locks_[volume].admin = true;
+  locked_.push_back(volume);
+}
+
+// After each operation whose outcome is known.
+Task<void> Admin::audit_step() {
+  if (key_ != 0) co_return;
+  world_.audit_listed();
+  if (!world_.audits_steps() || !world_.failure_.empty()) co_return;
+  world_.audit_copy();
+  const std::string wrong = co_await audit_locked();
+  if (!wrong.empty() && !world_.dead_ && world_.power_->counters().faults == 0) world_.fail(wrong);
+}
+
+// All that the volumes show which the operation was about, from the pool in use.
+Task<std::string> Admin::audit_locked() {
+  std::string wrong;
+  for (const uint64_t uid : locked_) {
+    if (world_.dead_ || !world_.model_.volumes.contains(uid)) continue;
+    wrong = co_await audit_head_in_use(world_.pool(), world_.model_, uid);
+    std::vector<uint64_t> points;
+    for (const auto& [number, point] : world_.model_.points)
+      if (point->volume == uid) points.push_back(number);
+    for (const uint64_t point : points)
+      if (wrong.empty() && !world_.dead_)
+        wrong = co_await settle_whole_point(world_.pool(), world_.model_, point);
+    if (!wrong.empty()) break;
+  }
+  co_return wrong;
+}
+
 bool Admin::begin(AdminOp op) {
   if (key_ != 0 || !world_.step(op.text())) return false;
   ++world_.counters_.admin;
@@ -138,7 +172,9 @@ Task<void> Admin::create() {
   const std::string name = world_.new_name('v');
   if (!begin({AdminOp::Kind::kCreate, 0, {}, {}, name, size})) co_return;
   const auto made = co_await world_.pool().create_volume(name, size);
-  if (end(made)) learn_ids({world_.model_.volume_named(name)->uid});
+  if (!end(made)) co_return;
+  lock_made(world_.model_.volume_named(name)->uid);
+  learn_ids(locked_);
 }
 
 Task<void> Admin::grow() {
@@ -259,7 +295,8 @@ Task<void> Admin::clone() {
   if (!begin(op)) co_return;
   const auto made = co_await world_.pool().clone(source, point_name, name);
   if (!end(made)) co_return;
-  learn_ids({world_.model_.volume_named(name)->uid});
+  lock_made(world_.model_.volume_named(name)->uid);
+  learn_ids(locked_);
   ++world_.counters_.clones;
 }
 

@@ -261,6 +261,27 @@ std::string audit_space(const store::PoolStats& stats) {
                      sum, stats.size_bytes);
 }
 
+std::string audit_listing(const Pool& pool, Model& model) {
+  std::string wrong = compare_names(pool, model);
+  if (wrong.empty()) wrong = compare_points(pool, model);
+  if (wrong.empty()) wrong = compare_history(pool, model);
+  return wrong;
+}
+
+Task<std::string> audit_head_in_use(Pool& pool, Model& model, uint64_t volume_uid) {
+  const ModelVolume& volume = model.volumes.at(volume_uid);
+  const auto target = pool.target(volume.name);
+  if (!target) co_return fmt::format("target '{}': {}", volume.name, target.error().what);
+  const Tick begun = model.begin_activity();
+  const auto check = [&](uint64_t sector, std::span<const std::byte> bytes) {
+    return model.check_read(volume_uid, sector, bytes, begun);
+  };
+  std::string wrong = co_await read_runs(pool, *target, volume.size_bytes,
+                                         runs_to_read(volume.size_bytes, volume.head), check);
+  model.end_activity(begun);
+  co_return wrong.empty() ? "" : fmt::format("head of '{}': {}", volume.name, wrong);
+}
+
 Task<std::string> settle_whole_point(Pool& pool, Model& model, uint64_t point_uid) {
   const std::shared_ptr<const ModelPoint> point = model.points.at(point_uid);
   const std::string volume = model.volumes.at(point->volume).name;
@@ -282,9 +303,7 @@ Task<std::string> settle_whole_point(Pool& pool, Model& model, uint64_t point_ui
 Task<std::string> audit_pool(Pool& pool, Model& model, Audit what) {
   std::string wrong = audit_space(pool.stats());
   if (wrong.empty()) wrong = resolve_admin(pool, model);
-  if (wrong.empty()) wrong = compare_names(pool, model);
-  if (wrong.empty()) wrong = compare_points(pool, model);
-  if (wrong.empty()) wrong = compare_history(pool, model);
+  if (wrong.empty()) wrong = audit_listing(pool, model);
   if (wrong.empty()) wrong = co_await compare_heads(pool, model, what.after);
   std::vector<uint64_t> points;
   for (const auto& [uid, point] : model.points) points.push_back(uid);

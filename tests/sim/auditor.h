@@ -28,6 +28,10 @@ std::string resolve_admin(const store::Pool& pool, Model& model);
 Task<std::string> audit_pool(store::Pool& pool, Model& model, Audit what);
 // Reads one point completely and settles what it shows.
 Task<std::string> settle_whole_point(store::Pool& pool, Model& model, uint64_t point_uid);
+// Names, sizes, points and history, while no operation on volumes and points runs.
+std::string audit_listing(const store::Pool& pool, Model& model);
+// Reads a head completely while guests may write to it.
+Task<std::string> audit_head_in_use(store::Pool& pool, Model& model, uint64_t volume_uid);
 // live + pending + in flight + free == size.
 std::string audit_space(const store::PoolStats& stats);
 

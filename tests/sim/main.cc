@@ -36,7 +36,8 @@ stopped (Ctrl-C, SIGTERM), a seed fails, or one of the bounds is met; then print
   --crowded       guests take the last free block
   --fua-percent N of writes                         --admin-rest NS
   --volumes N     at most                           --points N  at most
-  --paranoid      check after each administration
+  --audit-every N everything is audited after each administration, in one seed of N (4)
+  --paranoid      the pool checks itself after each administration
   --verbose       print each operation              --twice     run each seed twice and compare
   --keep-going    go on after a failure
 example: sim --seed 17 --seeds 1 --verbose
@@ -101,6 +102,8 @@ bool parse(int argc, char** argv, Arguments& args) {
       args.world.faults = true;
     else if (name == "--verbose")
       args.world.verbose = true;
+    else if (name == "--audit-every")
+      args.world.audit_every = number();
     else if (name == "--paranoid")
       args.world.paranoid = true;
     else if (name == "--guests")
@@ -150,10 +153,11 @@ void print_summary(const WorldCounters& c, uint64_t seeds, uint64_t failures, do
   fmt::print("{} damages: {} refused at opening, {} at reading; {} times a full pool\n",
              c.rot.tried, c.rot.refused_opening, c.rot.refused_reads, c.parked);
   fmt::print(
-      "{} lives, {} steps: {} writes, {} reads, {} flushes, {} admin ({} refused): "
+      "{} lives, {} steps: {} writes, {} reads, {} flushes, {} admin ({} refused, {} followed by a "
+      "whole audit): "
       "{} snapshots ({} of several volumes), {} returns, {} clones, {} deletes\n",
-      c.lives, c.steps, c.writes, c.reads, c.flushes, c.admin, c.refused, c.snapshots, c.groups,
-      c.returns, c.clones, c.deletes);
+      c.lives, c.steps, c.writes, c.reads, c.flushes, c.admin, c.refused, c.audited, c.snapshots,
+      c.groups, c.returns, c.clones, c.deletes);
 }
 
 // Empty, or what is wrong.

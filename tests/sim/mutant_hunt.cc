@@ -44,6 +44,7 @@ WorldOptions options_for(Shape shape, uint64_t seed) {
   WorldOptions options;
   options.seed = seed * 16 + static_cast<uint64_t>(shape);
   options.probes_per_life = 24;
+  options.audit_every = 0;
   options.faults = shape == Shape::kFaults;
   if (shape == Shape::kSyncFaults)
     options.fault = FaultRule{IoOp::Kind::kSync, 0, 1 + seed % 24, EIO, false, 0, 0};

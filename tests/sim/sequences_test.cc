@@ -9,8 +9,14 @@
 
 #include <cerrno>
 
+#include "cut_count.h"
+
 namespace hozon::sim {
 namespace {
+
+constexpr uint64_t kCutsLeast = 10'000;
+
+CutCount& g_count = count_cuts(kCutsLeast);
 
 TEST(Sequences, OfOneOperationSurviveACrashAtEveryEvent) {
   TrialCounters total;
@@ -28,7 +34,7 @@ TEST(Sequences, OfOneOperationSurviveACrashAtEveryEvent) {
   EXPECT_GT(total.crashes.cuts, 3000u);
   EXPECT_GT(total.crashes.kills, 100u);
   EXPECT_GT(total.crashes.torn, 500u);
-  RecordProperty("cuts", static_cast<int>(total.crashes.cuts));
+  g_count.add(total.crashes);
 }
 
 TEST(Sequences, OfOneOperationSurviveACrashAtEveryEventOfTheirRecovery) {
@@ -39,6 +45,7 @@ TEST(Sequences, OfOneOperationSurviveACrashAtEveryEventOfTheirRecovery) {
     ASSERT_EQ(wrong, "");
   }
   EXPECT_GT(total.crashes.during_recovery, 5000u);
+  g_count.add(total.crashes);
 }
 
 TEST(Sequences, SurviveACrashInTheRecoveryFromTheRecoveryOfARecovery) {
@@ -48,6 +55,7 @@ TEST(Sequences, SurviveACrashInTheRecoveryFromTheRecoveryOfARecovery) {
       run_trial({.steps = steps, .random_fates = 4, .depth = 3, .nested_percent = 30}, total);
   ASSERT_EQ(wrong, "");
   EXPECT_GT(total.crashes.during_recovery, 1000u);
+  g_count.add(total.crashes);
 }
 
 // Four workloads; together they have every operation, and every pair that matters twice.
@@ -87,6 +95,7 @@ void fail_every_call(const Failing& failing, bool sticky) {
     EXPECT_LT(nth, kMost);
   }
   EXPECT_GT(total.crashes.faults, 3u) << "nothing was made to fail";
+  g_count.add(total.crashes);
 }
 
 class FailEveryCall : public testing::TestWithParam<std::tuple<Failing, bool>> {};

@@ -54,6 +54,8 @@ WorldCounters& WorldCounters::operator+=(const WorldCounters& other) {
   clones += other.clones;
   deletes += other.deletes;
   parked += other.parked;
+  listed += other.listed;
+  audited += other.audited;
   return *this;
 }
 
@@ -201,6 +203,29 @@ void World::try_probe() {
 void World::try_one(const Probe& probe) {
   const std::string wrong = try_crash(*power_, model_, probe, counters_.crashes);
   if (!wrong.empty()) fail(fmt::format("crash tried on a copy: {}", wrong));
+}
+
+void World::audit_listed() {
+  std::string wrong = audit_space(pool().stats());
+  if (wrong.empty() && model_.running_admin().empty()) {
+    ++counters_.listed;
+    wrong = audit_listing(pool(), model_);
+  }
+  if (!wrong.empty()) fail(wrong);
+}
+
+// What the files hold at this instant, opened, compared, counted and checked as after a kill. The
+// pool itself is left alone: its own check would begin with a checkpoint each time.
+void World::audit_copy() {
+  ++counters_.audited;
+  Probe probe;
+  probe.fate = {.kind = CrashKind::kKill, .choice = Fate::Choice::kAll};
+  probe.after = Model::After::kKill;
+  for (const FaultRule& rule : power_->faults)
+    if (rule.fired > 0) probe.after = Model::After::kLost;
+  probe.after = std::max(probe.after, after_);
+  probe.reclaim = counters_.audited % 4 == 0;
+  try_one(probe);
 }
 
 void World::try_all_fates() {

@@ -41,6 +41,9 @@ struct WorldOptions {
   uint64_t admin_rest_ns = 3'000'000;  // between operations of an administrator, at most
   uint64_t rot_trials = 6;             // damages tried on the resting pool at the end
   bool walk = false;                   // tries crashes of all kinds at every event
+  // In one history of so many (0: none) everything is audited after each operation of an
+  // administrator, not only what is listed.
+  uint64_t audit_every = 4;
   bool paranoid = false;  // the pool checks itself after each operation of an administrator
   bool verbose = false;   // prints every operation
   // For shrinking a failure: actors that stay away, and steps that are left out.
@@ -54,6 +57,7 @@ struct WorldCounters {
   uint64_t lives = 0, steps = 0, writes = 0, reads = 0, flushes = 0, admin = 0, refused = 0;
   uint64_t groups = 0;  // snapshots of several volumes
   uint64_t snapshots = 0, returns = 0, clones = 0, deletes = 0, parked = 0;
+  uint64_t listed = 0, audited = 0;  // times that an administration was followed by a comparison
   WorldCounters& operator+=(const WorldCounters& other);
 };
 
@@ -94,6 +98,11 @@ class World {
   void try_probe();
   void try_all_fates();
   void try_one(const Probe& probe);
+  bool audits_steps() const {
+    return options_.audit_every != 0 && options_.seed % options_.audit_every == 0;
+  }
+  void audit_listed();
+  void audit_copy();
   std::string run_actors(const Plan& plan);
   Task<bool> make_room();
   std::string try_damages();

@@ -8,10 +8,15 @@
 
 #include <cerrno>
 
+#include "cut_count.h"
+
 namespace hozon::sim {
 namespace {
 
 constexpr uint64_t kTwiceEvery = 20;
+constexpr uint64_t kCutsLeast = 20'000;
+
+CutCount& g_count = count_cuts(kCutsLeast);
 
 // Runs `seeds` worlds made by `options`, one after the other.
 template <typename MakeOptions>
@@ -22,6 +27,7 @@ WorldCounters run_worlds(uint64_t seeds, MakeOptions make_options) {
     World world(options);
     std::string wrong = world.run();
     total += world.counters();
+    g_count.add(world.counters().crashes);
     if (wrong.empty() &&
         seed % kTwiceEvery == 0) {  // a history that does not repeat explains nothing
       World again(options);
@@ -48,6 +54,8 @@ TEST(World, SurvivesKillsAndCutsAtRandomInstants) {
   EXPECT_GT(total.returns, 200u);
   EXPECT_GT(total.clones, 100u);
   EXPECT_GT(total.deletes, 800u);
+  EXPECT_GT(total.listed, 10'000u);
+  EXPECT_GT(total.audited, 3000u);
 }
 
 TEST(World, SurvivesWithASmallJournalAndASmallPool) {
@@ -98,6 +106,7 @@ uint64_t fail_every_operation_of(uint64_t seed, IoOp::Kind kind, int disk, int e
                              .probes_per_life = 2,
                              .fault = FaultRule{kind, disk, nth, error, sticky, 0, 0}});
     const std::string wrong = world.run();
+    g_count.add(world.counters().crashes);
     EXPECT_EQ(wrong, "") << "operation " << nth << " failed\n" << world.story();
     if (!wrong.empty()) return nth;
     if (world.counters().crashes.faults == 0) break;
