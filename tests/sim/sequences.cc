@@ -127,8 +127,10 @@ std::string Runner::close() {
   return "";
 }
 
+// The injected error itself, or what the pool says after it.
 bool Runner::excuses(const Error& error) const {
-  return injected() && (error.code == Code::kIo || error.code == Code::kUnavailable ||
+  const bool itself = trial_.fault && error.sys_errno == trial_.fault->error;
+  return injected() && (itself || error.code == Code::kIo || error.code == Code::kUnavailable ||
                         error.code == Code::kResourceExhausted);
 }
 
