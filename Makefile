@@ -10,7 +10,7 @@ PROGRAMS := hozon hozond hozon-stored hozon-supervisor hozon-ram hozon-freeze ho
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING >/dev/null
 
-.PHONY: help deps build demo test soak soak-kill differential sim mutants nightly rot bench bench-quick asan tsan valgrind fuzz lint format install clean
+.PHONY: help deps build demo test soak soak-kill differential sim storm mutants nightly rot bench bench-quick asan tsan valgrind fuzz lint format install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -49,6 +49,11 @@ sim: deps ## simulate crashes until stopped: SEED=first SEEDS=n SECONDS=n CUTS=n
 	@cmake --build --preset check -j $(JOBS) --target sim
 	@exec build/check/bin/sim --shrink --seed $(or $(SEED),1) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CUTS),--cuts $(CUTS))
+
+storm: deps ## make and remove volumes and points, CYCLES (100,000) times: SEED=first
+	@$(call CONFIGURE,check)
+	@cmake --build --preset check -j $(JOBS) --target sim_storm
+	@exec build/check/bin/sim_storm --seed $(or $(SEED),1) --cycles $(or $(CYCLES),100000)
 
 rot: deps ## one bit of every byte of every metadata block (minutes)
 	@$(call CONFIGURE,check)

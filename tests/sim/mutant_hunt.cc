@@ -19,6 +19,7 @@
 
 #include "plots.h"
 #include "sequences.h"
+#include "storm.h"
 #include "world.h"
 
 namespace hozon::sim {
@@ -27,11 +28,11 @@ namespace {
 using store::Mutant;
 
 constexpr time_t kHistorySecondsMost = 60;  // of one core
-constexpr std::array<std::string_view, 11> kShapeNames = {
+constexpr std::array<std::string_view, 12> kShapeNames = {
     "mixed",           "faults",        "sync faults",
     "crowded",         "small journal", "crash upon crash",
     "every event",     "sequences",     "sequence crashes",
-    "sequence faults", "by hand"};
+    "sequence faults", "by hand",       "storm"};
 
 struct Progress {
   uint64_t histories, crashes;
@@ -112,6 +113,14 @@ Trial trial_for(Shape shape, uint64_t seed) {
   return trial;
 }
 
+std::string run_storm(uint64_t seed) {
+  constexpr uint64_t kCycles = 20;
+  Storm storm(seed);
+  std::string wrong = storm.begin();
+  for (uint64_t i = 0; i < kCycles && wrong.empty(); ++i) wrong = storm.cycle();
+  return wrong;
+}
+
 std::string run_history(Shape shape, uint64_t seed, uint64_t& crashes) {
   if (shape < Shape::kSequences) {
     World world(options_for(shape, seed));
@@ -120,6 +129,7 @@ std::string run_history(Shape shape, uint64_t seed, uint64_t& crashes) {
     return wrong;
   }
   if (shape == Shape::kByHand) return run_plots(seed, crashes);
+  if (shape == Shape::kStorm) return run_storm(seed);
   TrialCounters counters;
   std::string wrong = run_trial(trial_for(shape, seed), counters);
   crashes += counters.crashes.cuts + counters.crashes.kills;
@@ -169,7 +179,7 @@ std::span<const Quarry> quarries() {
        "none",
        "nothing",
        {kMixed, kFaults, kSyncFaults, kCrowded, kSmallJournal, kCrashUponCrash, kEveryEvent,
-        kSequences, kSequenceCrashes, kSequenceFaults, kByHand}},
+        kSequences, kSequenceCrashes, kSequenceFaults, kByHand, kStorm}},
       {Mutant::kForgottenDataSync,
        "forgotten data sync",
        "flush syncs the journal only",

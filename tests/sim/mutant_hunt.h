@@ -25,6 +25,7 @@ enum class Shape : uint8_t {
   kSequenceCrashes,  // three, with a crash at every event
   kSequenceFaults,   // three, of which one device call fails
   kByHand,           // plots.h
+  kStorm,            // a few cycles of storm.h
 };
 
 struct Quarry {

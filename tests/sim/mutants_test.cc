@@ -34,6 +34,22 @@ TEST(Mutants, AllAreHuntedByTheirNames) {
   EXPECT_EQ(names.size(), planted.size());
 }
 
+// Of its own, because other shapes of history notice most of these, too.
+TEST(Mutants, TheStormNoticesWhatLosesBlocksOrGivesAwayWhatIsInUse) {
+  using enum store::Mutant;
+  const std::set<store::Mutant> about_space = {
+      kLostRetire,       kUnsharedForgotten,  kWalkOffByOne,       kForkDroppedEarly,
+      kSharedBlockFreed, kOwnedSurvivesClone, kOwnedSurvivesReturn};
+  uint64_t hunted = 0;
+  for (Quarry quarry : quarries()) {
+    if (!about_space.contains(quarry.mutant)) continue;
+    ++hunted;
+    quarry.shapes = {Shape::kStorm};
+    EXPECT_TRUE(hunt(quarry, kSeedsMost).caught) << quarry.name;
+  }
+  EXPECT_EQ(hunted, about_space.size());
+}
+
 class PlantedBug : public testing::TestWithParam<Quarry> {};
 
 TEST_P(PlantedBug, IsNoticed) {
