@@ -49,10 +49,29 @@ Result<control::JobId> start_once(control::Control& control, const Request& requ
   return found ? Result<control::JobId>(*found) : id;
 }
 
+// A request that is wrong in itself is refused as ever; what stands in its way at present is part
+// of the plan.
+Result<Response> answer_plan(const Request& request, const JobStarter& start,
+                             control::Caller caller) {
+  caller.key.clear();
+  caller.plan = std::make_shared<control::Plan>();
+  const auto begun = start(request, caller);
+  if (begun) return json_response(200, control::to_json(*caller.plan));
+  const Code code = begun.error().code;
+  if (code == Code::kInvalidArgument || code == Code::kNotFound || code == Code::kInternal)
+    return std::unexpected(begun.error());
+  control::Plan refused;
+  refused.kind = caller.plan->kind;
+  refused.object = caller.plan->object;
+  refused.refusal = begun.error();
+  return json_response(200, control::to_json(refused));
+}
+
 Result<Response> answer_job(control::Control& control, const Request& request,
                             const JobStarter& start) {
   const bool wait = HOZON_TRY(query_flag(request, "wait"));
   const control::Caller caller = HOZON_TRY(caller_of(request));
+  if (HOZON_TRY(query_flag(request, "plan"))) return answer_plan(request, start, caller);
   const control::JobId id = HOZON_TRY(start_once(control, request, caller, start));
   Response response = json_response(202, control::to_json(HOZON_TRY(control.job(id))));
   response.headers.emplace_back("Location", fmt::format("/v1/jobs/{}", id.value));
@@ -96,6 +115,7 @@ void add_job_route(Router& router, control::Control& control, std::string method
                    std::string pattern, std::vector<std::string> query, Body body,
                    JobStarter start) {
   query.emplace_back("wait");
+  query.emplace_back("plan");
   router.add({std::move(method), std::move(pattern), std::move(query), body,
               [&control, start = std::move(start)](const Request& request) {
                 return answer_job(control, request, start);

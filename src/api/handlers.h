@@ -33,7 +33,8 @@ Result<bool> query_flag(const Request& request, std::string_view word);
 Result<std::string> absolute_path(std::string path, std::string_view field);
 
 // Registers a route whose handler starts a job. It gets the request and who calls; the
-// answer is 202 or, with ?wait=true, comes when the job has ended.
+// answer is 202 or, with ?wait=true, comes when the job has ended. With ?plan=true nothing is
+// begun, and the answer says what would be.
 using JobStarter =
     std::function<Result<control::JobId>(const Request& request, const control::Caller& caller)>;
 void add_job_route(Router& router, control::Control& control, std::string method,

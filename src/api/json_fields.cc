@@ -133,6 +133,13 @@ Result<std::vector<std::string>> JsonFields::texts_or_none(std::string_view fiel
   return values;
 }
 
+Result<std::optional<JsonFields>> JsonFields::object_or_none(std::string_view field) {
+  const Json* found = find(field);
+  std::optional<JsonFields> object;
+  if (found != nullptr) object = HOZON_TRY(of(*found, fmt::format("'{}'", field)));
+  return object;
+}
+
 Result<std::vector<JsonFields>> JsonFields::objects_or_none(std::string_view field) {
   const Json* found = find(field);
   std::vector<JsonFields> objects;

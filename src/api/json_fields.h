@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -41,6 +42,8 @@ class JsonFields {
   Result<uint64_t> number_or(std::string_view field, uint64_t fallback);
   Result<bool> flag_or(std::string_view field, bool fallback);
   Result<std::vector<std::string>> texts_or_none(std::string_view field);
+  // The object in a field, to be read in its turn.
+  Result<std::optional<JsonFields>> object_or_none(std::string_view field);
   // The objects of a list, each to be read in its turn.
   Result<std::vector<JsonFields>> objects_or_none(std::string_view field);
   // Refuses fields that no call above asked for.

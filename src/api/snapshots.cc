@@ -17,6 +17,7 @@ Result<JobId> post_snapshot(Control& control, const Request& request, const Call
   wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
   wanted.quiesce = HOZON_TRY(fields.text_or("quiesce", ""));
   wanted.disks = HOZON_TRY(fields.texts_or_none("disks"));
+  wanted.settings_only = HOZON_TRY(fields.flag_or("settings_only", false));
   wanted.tags = HOZON_TRY(fields.texts_or_none("tags"));
   wanted.expires_in_s = HOZON_TRY(fields.number_or("expires_in_s", 0));
   HOZON_TRY(fields.finish());
@@ -26,6 +27,13 @@ Result<JobId> post_snapshot(Control& control, const Request& request, const Call
 Result<JobId> post_return(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   control::ReturnRequest how;
+  if (auto parts = HOZON_TRY(fields.object_or_none("parts"))) {
+    how.parts = control::ReturnParts{.disks = HOZON_TRY(parts->texts_or_none("disks")),
+                                     .settings = HOZON_TRY(parts->flag_or("settings", false)),
+                                     .memory = HOZON_TRY(parts->flag_or("memory", false))};
+    HOZON_TRY(parts->finish());
+  }
+  how.discard_newer = HOZON_TRY(fields.flag_or("discard_newer", false));
   how.disks_only = HOZON_TRY(fields.flag_or("disks_only", false));
   how.state = HOZON_TRY(fields.text_or("state", ""));
   HOZON_TRY(fields.finish());

@@ -30,6 +30,7 @@ struct Arguments {
   std::string directory;
   Format format = Format::kTable;
   bool yes = false;
+  bool plan = false;  // of verbs that change something: only say what would be
 
   // positionals, in their order
   std::string object;               // machine, volume[@point], pool, job
@@ -65,6 +66,9 @@ struct Arguments {
   bool paused = false;
   bool disks_only = false;
   bool connect = false;
+  bool settings = false;
+  bool settings_only = false;
+  bool discard_newer = false;
   bool force = false;
   bool skip_verify = false;
   bool kill = false;

@@ -5,6 +5,7 @@
 
 #include "cli/context.h"
 #include "cli/parser.h"
+#include "cli/plan.h"
 
 namespace hozon::cli {
 namespace {
@@ -13,6 +14,15 @@ int fail(ExitCode code, const std::string& sentence) {
   std::fflush(stdout);
   fmt::print(stderr, "hozon: error: {}\n", printable(sentence));
   return static_cast<int>(code);
+}
+
+// The exit code is the one that the command itself would end with, as far as that is known.
+Result<ExitCode> show_plan(Context& context) {
+  const client::Json& plan = context.client().plan();
+  const std::string name = client::text_of(plan, "object");
+  context.printer().object(plan, name, plan_text(plan));
+  const Status refusal = client::refusal_of(plan);
+  return refusal ? ExitCode::kOk : exit_code_of(refusal.error().code);
 }
 
 }  // namespace
@@ -28,6 +38,7 @@ int run(int argc, char** argv) {
   }
   Context context(*parsed.arguments);
   Result<ExitCode> outcome = parsed.arguments->command(*parsed.arguments, context);
+  if (!context.client().plan().is_null()) outcome = show_plan(context);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (outcome) return fail(ExitCode::kFailed, "the output could not be written");
   }

@@ -93,11 +93,12 @@ Context::Context(const Arguments& args)
       interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1),
       bar_(smart_terminal(STDERR_FILENO)),
       client_(directory_) {
+  if (args.plan) client_.plan_only();
   client_.on_progress([this](const client::Job& job) { bar_.update(job); });
 }
 
 bool Context::confirm(const Arguments& args, const std::string& question) {
-  if (args.yes || !interactive_) return true;
+  if (args.yes || args.plan || !interactive_) return true;
   fmt::print(stderr, "{} [y/N] ", printable(question));
   std::fflush(stderr);
   std::string answer;

@@ -45,6 +45,9 @@ class Verb {
 // Adds a verb to `parent`. Each gets --help with the example, --dir and -o.
 Verb add_verb(CLI::App* parent, Arguments& arguments, const std::string& name,
               const std::string& help, const std::string& example, Command command);
+// One that changes something, as a job: it has --plan too.
+Verb add_change(CLI::App* parent, Arguments& arguments, const std::string& name,
+                const std::string& help, const std::string& example, Command command);
 CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& help);
 
 void declare_instance(CLI::App& root, Arguments& arguments);

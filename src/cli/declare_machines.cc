@@ -7,8 +7,8 @@ namespace hozon::cli {
 void declare_machines(CLI::App& root, Arguments& a) {
   CLI::App* noun = add_noun(root, "machine", "Virtual machines");
   const std::string which = "Name or uuid of the machine";
-  add_verb(noun, a, "create", "Make a machine",
-           "hozon machine create web --image debian.qcow2 --memory 1G --cpus 2", machine_create)
+  add_change(noun, a, "create", "Make a machine",
+             "hozon machine create web --image debian.qcow2 --memory 1G --cpus 2", machine_create)
       .required("MACHINE", a.object, "Name of the new machine")
       .text("--image", a.image, "Image file of its first disk: raw or qcow2")
       .sizes("--disk", a.disk_sizes, "A further, empty disk of this size; may be repeated")
@@ -22,32 +22,33 @@ void declare_machines(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "list", "List machines", "hozon machine list", machine_list);
   add_verb(noun, a, "show", "Show a machine", "hozon machine show web", machine_show)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "start", "Start a machine", "hozon machine start web", machine_start)
+  add_change(noun, a, "start", "Start a machine", "hozon machine start web", machine_start)
       .required("MACHINE", a.object, which)
       .flag("--paused", a.paused, "Do not let it run yet");
-  add_verb(noun, a, "pause", "Stop a machine's clock", "hozon machine pause web", machine_pause)
+  add_change(noun, a, "pause", "Stop a machine's clock", "hozon machine pause web", machine_pause)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "suspend", "Keep the memory in the pool and end QEMU; resume goes on there",
-           "hozon machine suspend web", machine_suspend)
+  add_change(noun, a, "suspend", "Keep the memory in the pool and end QEMU; resume goes on there",
+             "hozon machine suspend web", machine_suspend)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "resume", "Let a paused or suspended machine go on", "hozon machine resume web",
-           machine_resume)
+  add_change(noun, a, "resume", "Let a paused or suspended machine go on",
+             "hozon machine resume web", machine_resume)
       .required("MACHINE", a.object, which)
       .flag("--connect", a.connect, "Plug the network of a clone with memory in at once");
-  add_verb(noun, a, "freeze", "Let the guest's agent freeze its file systems",
-           "hozon machine freeze web --timeout 5", machine_freeze)
+  add_change(noun, a, "freeze", "Let the guest's agent freeze its file systems",
+             "hozon machine freeze web --timeout 5", machine_freeze)
       .required("MACHINE", a.object, which)
       .seconds("--timeout", "Thaw after this time at the latest (default 10)");
-  add_verb(noun, a, "thaw", "Thaw the guest's file systems", "hozon machine thaw web", machine_thaw)
+  add_change(noun, a, "thaw", "Thaw the guest's file systems", "hozon machine thaw web",
+             machine_thaw)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "connect", "Plug the network in that a clone with memory starts without",
-           "hozon machine connect web2", machine_connect)
+  add_change(noun, a, "connect", "Plug the network in that a clone with memory starts without",
+             "hozon machine connect web2", machine_connect)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "shutdown", "Ask the guest to shut down and wait for it",
-           "hozon machine shutdown web --timeout 60", machine_shutdown)
+  add_change(noun, a, "shutdown", "Ask the guest to shut down and wait for it",
+             "hozon machine shutdown web --timeout 60", machine_shutdown)
       .required("MACHINE", a.object, which)
       .seconds("--timeout", "How long it may take (default 120)");
-  add_verb(noun, a, "kill", "Power a machine off at once", "hozon machine kill web", machine_kill)
+  add_change(noun, a, "kill", "Power a machine off at once", "hozon machine kill web", machine_kill)
       .required("MACHINE", a.object, which)
       .confirmed();
   add_verb(noun, a, "console",
@@ -58,15 +59,15 @@ void declare_machines(CLI::App& root, Arguments& a) {
       .seconds("--timeout", "Leave after this time at the latest")
       .text("--until", a.until,
             "Leave when this text appeared; not before the timeout is an error");
-  add_verb(noun, a, "undo", "Undo the last return, or the last deletion of snapshots",
-           "hozon machine undo web", machine_undo)
+  add_change(noun, a, "undo", "Undo the last return, or the last deletion of snapshots",
+             "hozon machine undo web", machine_undo)
       .required("MACHINE", a.object, which);
-  add_verb(noun, a, "quota", "Limit how many snapshots a machine may have",
-           "hozon machine quota web 30", machine_quota)
+  add_change(noun, a, "quota", "Limit how many snapshots a machine may have",
+             "hozon machine quota web 30", machine_quota)
       .required("MACHINE", a.object, which)
       .required("N", a.second, "The number, those made by the system counted; or off");
-  add_verb(noun, a, "delete", "Delete a machine with its disks and snapshots",
-           "hozon machine delete web", machine_delete)
+  add_change(noun, a, "delete", "Delete a machine with its disks and snapshots",
+             "hozon machine delete web", machine_delete)
       .required("MACHINE", a.object, which)
       .confirmed();
 }
@@ -74,35 +75,35 @@ void declare_machines(CLI::App& root, Arguments& a) {
 namespace {
 
 void declare_marks(CLI::App* noun, Arguments& a, const std::string& which, const std::string& one) {
-  add_verb(noun, a, "tag", "Set a snapshot's tags; none takes them away",
-           "hozon snapshot tag web before nightly db", snapshot_tag)
+  add_change(noun, a, "tag", "Set a snapshot's tags; none takes them away",
+             "hozon snapshot tag web before nightly db", snapshot_tag)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .any("TAG", a.others, "The tags");
-  add_verb(noun, a, "expire", "Say when a snapshot goes to the trash by itself",
-           "hozon snapshot expire web before 3d", snapshot_expire)
+  add_change(noun, a, "expire", "Say when a snapshot goes to the trash by itself",
+             "hozon snapshot expire web before 3d", snapshot_expire)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .required("TIME", a.third, "How long from now, such as 12h, 3d or 2w, or never");
-  add_verb(noun, a, "pin", "Protect a snapshot from being deleted and from expiring",
-           "hozon snapshot pin web before 'the auditors need it'", snapshot_pin)
+  add_change(noun, a, "pin", "Protect a snapshot from being deleted and from expiring",
+             "hozon snapshot pin web before 'the auditors need it'", snapshot_pin)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .required("REASON", a.third, "Shown to whoever wants to delete it");
-  add_verb(noun, a, "unpin", "Take the protection away", "hozon snapshot unpin web before",
-           snapshot_unpin)
+  add_change(noun, a, "unpin", "Take the protection away", "hozon snapshot unpin web before",
+             snapshot_unpin)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one);
   CLI::App* trash = add_noun(*noun, "trash", "Deleted snapshots that can still come back");
   add_verb(trash, a, "list", "List what was deleted, and until when it is kept",
            "hozon snapshot trash list web", trash_list)
       .required("MACHINE", a.object, which);
-  add_verb(trash, a, "restore", "Bring a deleted snapshot back",
-           "hozon snapshot trash restore web before", trash_restore)
+  add_change(trash, a, "restore", "Bring a deleted snapshot back",
+             "hozon snapshot trash restore web before", trash_restore)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, "Name that it had, or its uuid");
-  add_verb(trash, a, "empty", "Delete everything in the trash for good",
-           "hozon snapshot trash empty web", trash_empty)
+  add_change(trash, a, "empty", "Delete everything in the trash for good",
+             "hozon snapshot trash empty web", trash_empty)
       .required("MACHINE", a.object, which)
       .confirmed();
 }
@@ -113,12 +114,13 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
   CLI::App* noun = add_noun(root, "snapshot", "States of a machine that can be returned to");
   const std::string which = "Name or uuid of the machine";
   const std::string one = "Name of the snapshot";
-  add_verb(noun, a, "create", "Keep the machine's state of this instant",
-           "hozon snapshot create web before-upgrade --memory", snapshot_create)
+  add_change(noun, a, "create", "Keep the machine's state of this instant",
+             "hozon snapshot create web before-upgrade --memory", snapshot_create)
       .required("MACHINE", a.object, which)
       .optional("NAME", a.second, "Name of the snapshot (default: made from the time)")
       .flag("--memory", a.with_memory, "With memory, so that the guest goes on where it was")
       .list("--disks", a.disks, "Only these disks, such as vda,vdb")
+      .flag("--settings-only", a.settings_only, "No disk: memory size, processors, devices")
       .list("--tags", a.tags, "Tags, such as nightly,db")
       .text("--expires", a.expires, "Goes to the trash after this time, such as 12h or 3d")
       .text("--quiesce", a.quiesce,
@@ -135,33 +137,37 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
            snapshot_show)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one);
-  add_verb(noun, a, "return", "Take the machine back; the state it left is kept",
-           "hozon snapshot return web before-upgrade", snapshot_return)
+  add_change(noun, a, "return", "Take the machine back; the state it left is kept",
+             "hozon snapshot return web before-upgrade", snapshot_return)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
+      .list("--disks", a.disks, "Of its parts only these disks (vda,vdb or all), and what is named")
+      .flag("--settings", a.settings, "Of its parts only the settings, and what is named")
+      .flag("--memory", a.with_memory, "Of its parts only the memory, and what is named")
       .flag("--disk-only", a.disks_only, "Without its memory: the guest boots from its disks")
+      .flag("--discard-newer", a.discard_newer, "What grew from the snapshot goes to the trash")
       .text("--state", a.state,
             "As what the machine ends: as-captured (default), running, paused, suspended, down")
       .confirmed();
-  add_verb(noun, a, "clone", "Make a new machine from a snapshot",
-           "hozon snapshot clone web before-upgrade web2", snapshot_clone)
+  add_change(noun, a, "clone", "Make a new machine from a snapshot",
+             "hozon snapshot clone web before-upgrade web2", snapshot_clone)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .required("NEW", a.third, "Name of the new machine")
       .flag("--memory", a.with_memory,
             "With the snapshot's memory: it starts suspended, and its network unplugged");
-  add_verb(noun, a, "rename", "Rename a snapshot", "hozon snapshot rename web before good",
-           snapshot_rename)
+  add_change(noun, a, "rename", "Rename a snapshot", "hozon snapshot rename web before good",
+             snapshot_rename)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .required("NEW", a.third, "The new name");
-  add_verb(noun, a, "describe", "Change a snapshot's description",
-           "hozon snapshot describe web before 'before the upgrade to 13'", snapshot_describe)
+  add_change(noun, a, "describe", "Change a snapshot's description",
+             "hozon snapshot describe web before 'before the upgrade to 13'", snapshot_describe)
       .required("MACHINE", a.object, which)
       .required("NAME", a.second, one)
       .required("TEXT", a.third, "The description");
-  add_verb(noun, a, "delete", "Delete snapshots; newer and older ones stay",
-           "hozon snapshot delete web before after", snapshot_delete)
+  add_change(noun, a, "delete", "Delete snapshots; newer and older ones stay",
+             "hozon snapshot delete web before after", snapshot_delete)
       .required("MACHINE", a.object, which)
       .some_unless("--all", a.all, "NAME", a.others, "Names of the snapshots")
       .flag("--subtree", a.subtree, "And everything that grew from them")

@@ -17,23 +17,23 @@ void declare_instance(CLI::App& root, Arguments& a) {
 
 void declare_pools(CLI::App& root, Arguments& a) {
   CLI::App* noun = add_noun(root, "pool", "Places that store blocks");
-  add_verb(noun, a, "create", "Make a pool", "hozon pool create fast --size 50G", pool_create)
+  add_change(noun, a, "create", "Make a pool", "hozon pool create fast --size 50G", pool_create)
       .required("POOL", a.object, "Name of the new pool")
       .size("--size", a.size_bytes, "Its size; the file grows as it is used")
       .must_have("--size");
   add_verb(noun, a, "list", "List pools", "hozon pool list", pool_list);
   add_verb(noun, a, "show", "Show a pool", "hozon pool show main", pool_show)
       .required("POOL", a.object, "Name of the pool");
-  add_verb(noun, a, "check", "Verify a pool while it is served", "hozon pool check main --data",
-           pool_check)
+  add_change(noun, a, "check", "Verify a pool while it is served", "hozon pool check main --data",
+             pool_check)
       .required("POOL", a.object, "Name of the pool")
       .flag("--data", a.data, "Read and verify all data too");
-  add_verb(noun, a, "scrub", "Read and verify everything, in the background",
-           "hozon pool scrub main --rate 100M --no-wait", pool_scrub)
+  add_change(noun, a, "scrub", "Read and verify everything, in the background",
+             "hozon pool scrub main --rate 100M --no-wait", pool_scrub)
       .required("POOL", a.object, "Name of the pool")
       .size("--rate", a.size_bytes, "At most so many bytes a second (default: no bound)")
       .flag("--no-wait", a.no_wait, "Start it and return; see it with: hozon job show");
-  add_verb(noun, a, "delete", "Delete a pool", "hozon pool delete fast", pool_delete)
+  add_change(noun, a, "delete", "Delete a pool", "hozon pool delete fast", pool_delete)
       .required("POOL", a.object, "Name of the pool")
       .flag("--force", a.force, "Even when it has volumes, which are lost")
       .confirmed();
@@ -42,8 +42,8 @@ void declare_pools(CLI::App& root, Arguments& a) {
 void declare_volumes(CLI::App& root, Arguments& a) {
   const std::string in_pool = "The pool, when two pools have a volume of that name";
   CLI::App* noun = add_noun(root, "volume", "Virtual disks and their points in time");
-  add_verb(noun, a, "create", "Make a volume, empty or from an image file",
-           "hozon volume create web --from debian.qcow2", volume_create)
+  add_change(noun, a, "create", "Make a volume, empty or from an image file",
+             "hozon volume create web --from debian.qcow2", volume_create)
       .required("VOLUME", a.object, "Name of the new volume")
       .size("--size", a.size_bytes, "Its size; with --from at least that of the image")
       .text("--from", a.from, "Image file to import: raw or qcow2")
@@ -57,39 +57,39 @@ void declare_volumes(CLI::App& root, Arguments& a) {
            "nbdinfo \"$(hozon volume uri web@before)\"", volume_uri)
       .required("VOLUME[@POINT]", a.object, "The volume, or a point of it (read-only)")
       .text("--pool", a.pool, in_pool);
-  add_verb(noun, a, "resize", "Change the size of a volume", "hozon volume resize web --size 20G",
-           volume_resize)
+  add_change(noun, a, "resize", "Change the size of a volume", "hozon volume resize web --size 20G",
+             volume_resize)
       .required("VOLUME", a.object, "Name of the volume")
       .size("--size", a.size_bytes, "The new size")
       .must_have("--size")
       .flag("--shrink", a.allow_shrink, "Allow it to become smaller (the end must be empty)")
       .text("--pool", a.pool, in_pool);
-  add_verb(noun, a, "snapshot", "Keep the state of volumes, all at one instant",
-           "hozon volume snapshot data log --name before", volume_snapshot)
+  add_change(noun, a, "snapshot", "Keep the state of volumes, all at one instant",
+             "hozon volume snapshot data log --name before", volume_snapshot)
       .some("VOLUME", a.others, "The volumes")
       .text("--name", a.name, "Name of the point")
       .must_have("--name")
       .text("--pool", a.pool, in_pool);
-  add_verb(noun, a, "clone", "Make a new volume from a point or from the volume as it is now",
-           "hozon volume clone web@before web2", volume_clone)
+  add_change(noun, a, "clone", "Make a new volume from a point or from the volume as it is now",
+             "hozon volume clone web@before web2", volume_clone)
       .required("VOLUME[@POINT]", a.object, "What to clone")
       .required("NEW", a.second, "Name of the new volume")
       .text("--pool", a.pool, in_pool);
-  add_verb(noun, a, "export", "Write a volume, or a point of it, to an image file",
-           "hozon volume export web@before web.qcow2", volume_export)
+  add_change(noun, a, "export", "Write a volume, or a point of it, to an image file",
+             "hozon volume export web@before web.qcow2", volume_export)
       .required("VOLUME[@POINT]", a.object, "What to export; a volume as it is at this instant")
       .required("FILE", a.second, "The file to make")
       .text("--format", a.image_format, "raw or qcow2 (default: qcow2 for FILE.qcow2, else raw)")
       .flag("--force", a.force, "Replace FILE when it exists")
       .flag("--skip-verify", a.skip_verify, "Do not read both again to compare them")
       .text("--pool", a.pool, in_pool);
-  add_verb(noun, a, "return", "Take a volume back to a point; the state it left is kept",
-           "hozon volume return web@before", volume_return)
+  add_change(noun, a, "return", "Take a volume back to a point; the state it left is kept",
+             "hozon volume return web@before", volume_return)
       .required("VOLUME@POINT", a.object, "Where to return to")
       .text("--pool", a.pool, in_pool)
       .confirmed();
-  add_verb(noun, a, "delete", "Delete a volume, or one point of it",
-           "hozon volume delete web@before", volume_delete)
+  add_change(noun, a, "delete", "Delete a volume, or one point of it",
+             "hozon volume delete web@before", volume_delete)
       .required("VOLUME[@POINT]", a.object, "What to delete")
       .flag("--with-points", a.with_points, "The volume together with all its points")
       .text("--pool", a.pool, in_pool)

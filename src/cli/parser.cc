@@ -230,6 +230,13 @@ Verb add_verb(CLI::App* parent, Arguments& arguments, const std::string& name,
   return Verb(app, arguments);
 }
 
+Verb add_change(CLI::App* parent, Arguments& arguments, const std::string& name,
+                const std::string& help, const std::string& example, Command command) {
+  Verb verb = add_verb(parent, arguments, name, help, example, std::move(command));
+  verb.flag("--plan", arguments.plan, "Only say what it would do; nothing is changed");
+  return verb;
+}
+
 CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& help) {
   CLI::App* noun = root.add_subcommand(name, help);
   noun->require_subcommand(1);

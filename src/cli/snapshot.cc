@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/plan.h"
 #include "cli/snapshot_tree.h"
 
 namespace hozon::cli {
@@ -63,6 +64,7 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
   request.description = args.description;
   request.with_memory = args.with_memory;
   request.disks = args.disks;
+  request.settings_only = args.settings_only;
   request.tags = args.tags;
   if (!args.expires.empty()) request.expires_in_s = HOZON_TRY(parse_duration(args.expires));
   request.quiesce = args.quiesce;
@@ -114,11 +116,26 @@ CommandResult snapshot_show(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_return(const Arguments& args, Context& context) {
+  client::ReturnRequest how;
+  how.has_parts = !args.disks.empty() || args.settings || args.with_memory;
+  how.disks = args.disks;
+  how.settings = args.settings;
+  how.memory = args.with_memory;
+  how.disks_only = args.disks_only;
+  how.discard_newer = args.discard_newer;
+  how.state = args.state;
+  if (!args.plan) {
+    const client::Json plan =
+        HOZON_TRY(context.client().plan_return(args.object, args.second, how));
+    HOZON_TRY(client::refusal_of(plan));
+    for (const std::string& change : settings_sentences(plan)) context.note(change);
+    for (const std::string& lost : client::texts_of(plan, "removes"))
+      context.note(lost + " goes to the trash");
+  }
   if (!context.confirm(args, fmt::format("Take {} back to {}? Its present state is kept.",
                                          args.object, args.second)))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
-  const client::Json result =
-      HOZON_TRY(context.client().return_to(args.object, args.second, args.disks_only, args.state));
+  const client::Json result = HOZON_TRY(context.client().return_to(args.object, args.second, how));
   const std::string kept = client::text_of(result, "kept");
   context.printer().done(
       result, args.second, "Machine {} is back at {}.{}{}", args.object, args.second,

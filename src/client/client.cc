@@ -32,6 +32,24 @@ std::string snapshot_path(const std::string& machine, const std::string& name) {
   return machine_path(machine) + "/snapshots/" + percent_encode(name);
 }
 
+Status put_body(HttpCall& call, const Json& body) {
+  if (body.is_null()) return {};
+  try {
+    call.body = body.dump();
+  } catch (const Json::exception&) {  // an argument with bytes that are not UTF-8
+    return make_error(Code::kInvalidArgument, "names and texts must be valid UTF-8");
+  }
+  return {};
+}
+
+Json return_body(const ReturnRequest& how) {
+  Json body = {
+      {"disks_only", how.disks_only}, {"state", how.state}, {"discard_newer", how.discard_newer}};
+  if (how.has_parts)
+    body["parts"] = {{"disks", how.disks}, {"settings", how.settings}, {"memory", how.memory}};
+  return body;
+}
+
 // What a problem says; an answer that is no problem is named by its status.
 Error error_of(const HttpAnswer& answer) {
   const Json body = Json::parse(answer.body, nullptr, false);
@@ -81,15 +99,21 @@ Result<std::vector<T>> Client::list(const std::string& target) {
   return values;
 }
 
+Result<Json> Client::ask_plan(const std::string& method, const std::string& target,
+                              const Json& body) {
+  const char* word = target.find('?') == std::string::npos ? "?plan=true" : "&plan=true";
+  HttpCall call{.method = method, .target = target + word, .repeatable = true};
+  HOZON_TRY(put_body(call, body));
+  return exchange(call);
+}
+
 Result<Job> Client::start(const std::string& method, const std::string& target, const Json& body) {
-  HttpCall call{.method = method, .target = target, .repeatable = true};
-  if (!body.is_null()) {
-    try {
-      call.body = body.dump();
-    } catch (const Json::exception&) {  // an argument with bytes that are not UTF-8
-      return make_error(Code::kInvalidArgument, "names and texts must be valid UTF-8");
-    }
+  if (plan_only_) {
+    plan_ = HOZON_TRY(ask_plan(method, target, body));
+    return make_error(Code::kCancelled, "only the plan was asked for");
   }
+  HttpCall call{.method = method, .target = target, .repeatable = true};
+  HOZON_TRY(put_body(call, body));
   const std::string key = random_key();
   if (key.empty())
     call.repeatable = false;
@@ -317,15 +341,20 @@ Result<Json> Client::create_snapshot(const std::string& machine, const SnapshotR
                {"with_memory", request.with_memory},
                {"quiesce", request.quiesce},
                {"disks", request.disks}};
+  if (request.settings_only) body["settings_only"] = true;
   if (!request.tags.empty()) body["tags"] = request.tags;
   if (request.expires_in_s != 0) body["expires_in_s"] = request.expires_in_s;
   return run("POST", machine_path(machine) + "/snapshots", body);
 }
 
 Result<Json> Client::return_to(const std::string& machine, const std::string& snapshot,
-                               bool disks_only, const std::string& state) {
-  return run("POST", snapshot_path(machine, snapshot) + "/return",
-             {{"disks_only", disks_only}, {"state", state}});
+                               const ReturnRequest& how) {
+  return run("POST", snapshot_path(machine, snapshot) + "/return", return_body(how));
+}
+
+Result<Json> Client::plan_return(const std::string& machine, const std::string& snapshot,
+                                 const ReturnRequest& how) {
+  return ask_plan("POST", snapshot_path(machine, snapshot) + "/return", return_body(how));
 }
 
 Result<Json> Client::clone_snapshot(const std::string& machine, const std::string& snapshot,

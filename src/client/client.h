@@ -37,11 +37,19 @@ struct MachineRequest {
 
 struct SnapshotRequest {
   std::string name, description;
-  bool with_memory = false;
+  bool with_memory = false, settings_only = false;
   std::string quiesce;  // empty, require, try, skip
   std::vector<std::string> disks;
   std::vector<std::string> tags;
   uint64_t expires_in_s = 0;  // 0: never
+};
+
+struct ReturnRequest {
+  bool has_parts = false;          // only these, otherwise everything
+  std::vector<std::string> disks;  // ids, or "all"
+  bool settings = false, memory = false;
+  bool disks_only = false, discard_newer = false;
+  std::string state;  // empty, or one of as-captured, running, paused, suspended, down
 };
 
 struct DeleteRequest {
@@ -67,6 +75,10 @@ class Client {
   // Of the instance in `directory`. Connects when first used.
   explicit Client(std::string directory);
   void on_progress(Progress progress) { progress_ = std::move(progress); }
+  // From here on nothing is changed: the first call that would begin a job asks the server what
+  // that would do, keeps the answer in plan() and ends with kCancelled.
+  void plan_only() { plan_only_ = true; }
+  const Json& plan() const { return plan_; }  // null: none was asked for
   const std::string& directory() const { return directory_; }
 
   Result<Json> info();
@@ -115,9 +127,10 @@ class Client {
   Result<std::vector<Snapshot>> snapshots(const std::string& machine, bool with_sizes);
   Result<Snapshot> snapshot(const std::string& machine, const std::string& name);
   Result<Json> create_snapshot(const std::string& machine, const SnapshotRequest& request);
-  // `state`: empty, or one of as-captured, running, paused, suspended, down.
   Result<Json> return_to(const std::string& machine, const std::string& snapshot,
-                         bool disks_only = false, const std::string& state = {});
+                         const ReturnRequest& how);
+  Result<Json> plan_return(const std::string& machine, const std::string& snapshot,
+                           const ReturnRequest& how);
   Result<Json> clone_snapshot(const std::string& machine, const std::string& snapshot,
                               const std::string& new_machine, bool with_memory = false);
   Result<Json> rename_snapshot(const std::string& machine, const std::string& snapshot,
@@ -147,12 +160,15 @@ class Client {
   Result<Json> get(const std::string& target);
   template <typename T>
   Result<std::vector<T>> list(const std::string& target);
+  Result<Json> ask_plan(const std::string& method, const std::string& target, const Json& body);
   // start, follow, result.
   Result<Json> run(const std::string& method, const std::string& target, const Json& body);
 
   std::string directory_;
   HttpConnection connection_;
   Progress progress_;
+  bool plan_only_ = false;
+  Json plan_;
 };
 
 }  // namespace hozon::client

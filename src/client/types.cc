@@ -26,6 +26,13 @@ const Json& array_of(const Json& object, const char* member) {
 
 }  // namespace
 
+Status refusal_of(const Json& plan) {
+  const auto refusal = plan.find("refusal");
+  if (refusal == plan.end() || !refusal->is_object()) return {};
+  return std::unexpected(
+      Error{code_from_name(text_of(*refusal, "code")), text_of(*refusal, "message")});
+}
+
 std::string text_of(const Json& object, const char* member) {
   const Json* found = find(object, member);
   return found != nullptr && found->is_string() ? found->get<std::string>() : "";

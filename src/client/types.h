@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+
 namespace hozon::client {
 
 using Json = nlohmann::json;
@@ -99,6 +101,9 @@ struct Job {
   std::string error_code, error_message;
   bool is_ended() const { return state != "running"; }
 };
+
+// The refusal in a plan, as the error that the call itself would have had.
+Status refusal_of(const Json& plan);
 
 // Members of an object that may be absent, null or of another type: then empty.
 std::string text_of(const Json& object, const char* member);

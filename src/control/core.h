@@ -19,6 +19,11 @@
 
 namespace hozon::control {
 
+struct ReturnRecord;  // return_plan.h
+
+// kWrongState with the reason when it is.
+Status refuse_pinned(const MachineRow& owner, const SnapshotRow& row);
+
 class Core {
  public:
   static Result<std::unique_ptr<Core>> open(Options options);
@@ -106,9 +111,12 @@ class Core {
   Status delete_points(const std::string& pool, const std::vector<std::string>& volumes,
                        const std::string& point);
   Status delete_snapshot(const std::string& machine_uuid, const std::string& uuid);
-  // Makes the inventory say that `kept` exists and the machine stands on `target`.
-  Status record_return(const std::string& machine_uuid, const std::string& target_uuid,
-                       const std::string& kept_uuid);
+  // Makes the inventory say that the return has happened.
+  Status record_return(const std::string& machine_uuid, const ReturnRecord& record);
+  // Brings these back from the trash, newest first, so that what went together finds its children
+  // again; their names. Called inside a transaction.
+  Result<std::vector<std::string>> restore_trash(const std::string& machine_uuid,
+                                                 std::vector<TrashRow> rows);
   // Brings the machine up with the snapshot's memory. May be repeated: a QEMU that is half loaded
   // is replaced, one that runs is left alone. It goes on if `run`, and stands still otherwise.
   // After a failure the machine is down.

@@ -140,7 +140,9 @@ class Inventory {
   // And forgets its steps, unless its undo failed: then what is left of them is tried again.
   Status finish_job(const Job& job);
   Result<Job> job(uint64_t id);
-  Result<std::vector<Job>> jobs(size_t most);     // newest first
+  Result<std::vector<Job>> jobs(size_t most);  // newest first
+  // Microseconds and bytes of the last ones of a kind that were done.
+  Result<std::vector<std::pair<uint64_t, uint64_t>>> job_durations(const std::string& kind);
   Result<std::vector<JobRow>> unfinished_jobs();  // running, or undo_failed
   Result<uint64_t> add_step(uint64_t job, const std::string& op, const nlohmann::json& arguments);
   Status remove_step(uint64_t step);

@@ -95,6 +95,17 @@ Result<Job> Inventory::job(uint64_t id) {
   return job_of(rows.front());
 }
 
+Result<std::vector<std::pair<uint64_t, uint64_t>>> Inventory::job_durations(
+    const std::string& kind) {
+  std::vector<std::pair<uint64_t, uint64_t>> durations;
+  for (const Row& row : HOZON_TRY(database_.query(
+           "SELECT ended_ns - created_ns, progress_done FROM jobs WHERE kind = ? AND state = "
+           "'done' AND ended_ns > created_ns ORDER BY id DESC LIMIT 15",
+           {sql(kind)})))
+    durations.emplace_back(row.number(0) / 1000, row.number(1));
+  return durations;
+}
+
 Result<std::vector<Job>> Inventory::jobs(size_t most) {
   std::vector<Job> jobs;
   for (const Row& row : HOZON_TRY(database_.query(kSelectJobs, {sql(uint64_t{most})})))

@@ -113,8 +113,8 @@ JobBoard::JobBoard(Inventory& inventory, Undo undo)
 
 JobBoard::~JobBoard() { end(); }
 
-Status JobBoard::take_locks(const std::vector<std::string>& locks, const Job& job,
-                            const std::string& subject) {
+Status JobBoard::refuse_taken(const std::vector<std::string>& locks,
+                              const std::string& subject) const {
   for (const std::string& lock : locks) {
     const auto taken = locks_.find(lock);
     if (taken == locks_.end()) continue;
@@ -122,8 +122,20 @@ Status JobBoard::take_locks(const std::vector<std::string>& locks, const Job& jo
         Code::kBusy, "{} is busy: job {} ({}) works on it; `hozon job show {}` shows how far it is",
         subject, taken->second.job, taken->second.reason, taken->second.job);
   }
+  return {};
+}
+
+Status JobBoard::take_locks(const std::vector<std::string>& locks, const Job& job,
+                            const std::string& subject) {
+  HOZON_TRY(refuse_taken(locks, subject));
   for (const std::string& lock : locks) locks_[lock] = Lock{job.kind, job.id.value};
   return {};
+}
+
+Status JobBoard::refuse_too_many() const {
+  if (running_.size() < kRunningMax) return {};
+  return make_error(Code::kResourceExhausted, "{} jobs are running, which is the limit",
+                    running_.size());
 }
 
 Result<std::optional<JobId>> JobBoard::find_job(const Caller& caller) {
@@ -140,14 +152,42 @@ Result<std::optional<JobId>> JobBoard::find_job(const Caller& caller) {
   return id;
 }
 
+// Under the mutex. Refuses what begin() would, and leaves nothing behind.
+Result<JobId> JobBoard::plan_only(const Begin& begin) {
+  Plan& plan = *begin.caller.plan;
+  plan.kind = begin.kind;
+  plan.object = begin.object;
+  HOZON_TRY(refuse_taken(begin.locks, begin.subject));
+  HOZON_TRY(refuse_too_many());
+  plan.duration_us = HOZON_TRY(usual_duration_us(plan));
+  return JobId{0};
+}
+
+// As long as most jobs of the kind took, by the bytes that they moved if it moves any.
+Result<uint64_t> JobBoard::usual_duration_us(const Plan& plan) {
+  constexpr uint64_t kUnknownUs = 50'000;
+  constexpr uint64_t kUnknownBytesPerUs = 100;
+  const uint64_t bytes = plan.writes_bytes + plan.file_bytes;
+  std::vector<double> took;  // microseconds, or microseconds for each byte
+  for (const auto& [us, moved] : HOZON_TRY(inventory_.job_durations(plan.kind)))
+    if (moved == 0)
+      took.push_back(static_cast<double>(us));
+    else if (bytes != 0)
+      took.push_back(static_cast<double>(us) * static_cast<double>(bytes) /
+                     static_cast<double>(moved));
+  if (took.empty()) return kUnknownUs + bytes / kUnknownBytesPerUs;
+  const auto middle = took.begin() + static_cast<std::ptrdiff_t>(took.size() / 2);
+  std::ranges::nth_element(took, middle);
+  return static_cast<uint64_t>(*middle);
+}
+
 Result<JobId> JobBoard::begin(const Begin& begin, Work work) {
   join_ended();
   const Guard guard(mutex_);
   if (ending_) return make_error(Code::kUnavailable, "hozond is ending: try again in a moment");
+  if (begin.caller.plan) return plan_only(begin);
   if (const auto found = HOZON_TRY(find_job(begin.caller))) return *found;  // keeps J5
-  if (running_.size() >= kRunningMax)
-    return make_error(Code::kResourceExhausted, "{} jobs are running, which is the limit",
-                      running_.size());
+  HOZON_TRY(refuse_too_many());
   auto running = std::make_shared<Running>();
   running->job.kind = begin.kind;
   running->job.object = begin.object;

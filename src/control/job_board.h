@@ -83,7 +83,8 @@ class JobBoard {
     std::vector<std::string> locks;  // "machine:<uuid>", "volume:<pool>/<name>", ...
     std::string subject;             // for people, of a refusal: "machine 'web'"
   };
-  // kBusy when a lock is taken; kResourceExhausted when too many jobs run.
+  // kBusy when a lock is taken; kResourceExhausted when too many jobs run. With caller.plan: only
+  // these refusals, no job, the number 0.
   Result<JobId> begin(const Begin& begin, Work work);
   // The job that an idempotency key stands for. kInvalidArgument: of another request.
   Result<std::optional<JobId>> find_job(const Caller& caller);
@@ -114,6 +115,10 @@ class JobBoard {
     std::thread thread;
   };
   using Guard = std::unique_lock<std::mutex>;
+  Status refuse_taken(const std::vector<std::string>& locks, const std::string& subject) const;
+  Status refuse_too_many() const;
+  Result<JobId> plan_only(const Begin& begin);
+  Result<uint64_t> usual_duration_us(const Plan& plan);
   Status take_locks(const std::vector<std::string>& locks, const Job& job,
                     const std::string& subject);
   void run(const std::shared_ptr<Running>& running, const Work& work);

@@ -222,6 +222,35 @@ json to_json(const Snapshot& snapshot) {
           {"blocked_operations", to_json(snapshot.blocked_operations)}};
 }
 
+json to_json(const SettingsChange& change) {
+  return {{"setting", change.setting}, {"now", change.now}, {"then", change.then}};
+}
+
+json to_json(const Plan& plan) {
+  json object = {{"kind", plan.kind},
+                 {"object", plan.object},
+                 {"allowed", !plan.refusal.has_value()},
+                 {"refusal", nullptr},
+                 {"writes_bytes", plan.writes_bytes},
+                 {"frees_bytes", plan.frees_bytes},
+                 {"later_frees_bytes", plan.later_frees_bytes},
+                 {"file_bytes", plan.file_bytes},
+                 {"duration_us", plan.duration_us},
+                 {"guest", plan.guest},
+                 {"guest_stop_us", plan.guest_stop_us},
+                 {"makes", plan.makes},
+                 {"removes", plan.removes},
+                 {"unreachable", plan.unreachable},
+                 {"identity", plan.identity},
+                 {"settings_changes", to_json(plan.settings_changes)},
+                 {"notes", plan.notes}};
+  if (plan.refusal)
+    object["refusal"] = {{"code", code_name(plan.refusal->code)},
+                         {"message", plan.refusal->what},
+                         {"remedy", remedy_of(plan.refusal->what)}};
+  return object;
+}
+
 json to_json(const Job& job) {
   json object = {{"id", job.id.value},
                  {"kind", job.kind},

@@ -21,6 +21,8 @@ nlohmann::json to_json(const MemoryInfo& memory);
 nlohmann::json to_json(const SnapshotDisk& disk);
 nlohmann::json to_json(const Snapshot& snapshot);
 nlohmann::json to_json(const Job& job);
+nlohmann::json to_json(const SettingsChange& change);
+nlohmann::json to_json(const Plan& plan);
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& values) {

@@ -55,6 +55,46 @@ Result<MachineRow> with_settings(const MachineRow& machine, const json& settings
   return row;
 }
 
+namespace {
+
+const json& member(const json& object, const char* name) {
+  static const json none;
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? *found : none;
+}
+
+// The members of a list of objects with an "id", without those that say nothing to people.
+json parts_by_id(const json& settings, const char* list) {
+  json parts = json::object();
+  for (json part : member(settings, list)) {
+    const std::string id = part.value("id", "");
+    for (const char* plain : {"id", "volume", "pool"}) part.erase(plain);
+    parts[id] = part;
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::vector<SettingsChange> settings_changes(const json& now, const json& then) {
+  std::vector<SettingsChange> changes;
+  const auto compare = [&](const std::string& name, const json& a, const json& b) {
+    if (a != b) changes.push_back({name, a, b});
+  };
+  for (const char* name :
+       {"memory_bytes", "cpus", "machine_type", "cpu_model", "has_kernel", "has_initrd", "append"})
+    compare(name, member(now, name), member(then, name));
+  for (const auto& [list, word] : {std::pair{"disks", "disk "}, std::pair{"nics", "nic "}}) {
+    const json before = parts_by_id(now, list);
+    json all = before;
+    const json after = parts_by_id(then, list);
+    all.update(after);
+    for (const auto& [id, part] : all.items())
+      compare(word + id, member(before, id.c_str()), member(after, id.c_str()));
+  }
+  return changes;
+}
+
 std::vector<Disk> attached_disks(const MachineRow& machine) {
   std::vector<Disk> disks;
   std::ranges::copy_if(machine.disks, std::back_inserter(disks), &Disk::attached);

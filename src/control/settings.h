@@ -18,6 +18,9 @@ nlohmann::json settings_of(const MachineRow& machine);
 // The machine as it was: disks that the settings do not mention become detached, never lost.
 Result<MachineRow> with_settings(const MachineRow& machine, const nlohmann::json& settings);
 
+// What differs between two such JSON forms, in their order; both may be null.
+std::vector<SettingsChange> settings_changes(const nlohmann::json& now, const nlohmann::json& then);
+
 std::vector<Disk> attached_disks(const MachineRow& machine);
 
 MachineSpec spec_of(const MachineRow& machine, const Storage& storage,

@@ -4,6 +4,7 @@
 // Before that step everything can be refused and the machine goes on (or is started again) as it
 // was. After it the return has happened, whatever becomes of QEMU: the result says so.
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +15,8 @@
 #include "control/core.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/return_plan.h"
 #include "control/settings.h"
-#include "control/snapshot_gate.h"
 #include "control/suspend.h"
 #include "qemu/ram_save.h"
 
@@ -27,83 +28,6 @@ using nlohmann::json;
 constexpr int kLoadMs = 600'000;
 constexpr int kContinueMs = 60'000;
 constexpr int kHelperEndMs = 10'000;
-
-bool is_running(PowerState state) {
-  return state == PowerState::kUp || state == PowerState::kPaused;
-}
-
-// What a return found and decided before it changed anything.
-struct Plan {
-  MachineRow before;
-  MachineRow after;
-  SnapshotRow target;
-  SnapshotRow kept;
-  std::vector<link::ReturnItem> items;
-  PowerState state = PowerState::kDown;   // before
-  PowerState wanted = PowerState::kDown;  // in the end
-  bool with_memory = false;               // that is loaded
-};
-
-bool goes_on(const SnapshotRow& target) {
-  return target.memory.value("state_after_load", "up") == "up";
-}
-
-// In which state the machine shall be in the end.
-Result<PowerState> final_state(const Plan& plan, const std::string& wanted) {
-  if (wanted == "running") return PowerState::kUp;
-  if (wanted == "paused") return PowerState::kPaused;
-  if (wanted == "down") return PowerState::kDown;
-  if (wanted == "suspended") {
-    if (plan.with_memory) return PowerState::kSuspended;
-    return make_error(
-        Code::kInvalidArgument,
-        "only a return with memory can end suspended: choose running, paused or down");
-  }
-  if (!wanted.empty() && wanted != "as-captured")
-    return make_error(Code::kInvalidArgument,
-                      "state '{}' is not one of as-captured, running, paused, suspended, down",
-                      wanted);
-  if (plan.with_memory) return goes_on(plan.target) ? PowerState::kUp : PowerState::kPaused;
-  // Disks hold no power state: the machine is as it is.
-  return is_running(plan.state) ? plan.state : PowerState::kDown;
-}
-
-Result<Plan> make_plan(Core& core, const std::string& machine_uuid,
-                       const std::string& snapshot_uuid, const ReturnRequest& how) {
-  Plan plan;
-  plan.before = HOZON_TRY(core.inventory.machine(machine_uuid));
-  plan.target = HOZON_TRY(core.usable_snapshot(plan.before, snapshot_uuid));
-  plan.with_memory = plan.target.memory.is_object() && !how.disks_only;
-  plan.state = core.guests.state(machine_uuid).state;
-  plan.wanted = HOZON_TRY(final_state(plan, how.state));
-  if (plan.wanted == PowerState::kDown) plan.with_memory = false;
-  if (plan.state != PowerState::kDown && !is_running(plan.state))
-    return make_error(Code::kWrongState, "machine '{}' is {}: wait until it is up, paused or down",
-                      plan.before.name, power_state_name(plan.state));
-  plan.after = HOZON_TRY(with_settings(plan.before, plan.target.settings));
-  plan.after.current_parent = plan.target.uuid;
-  plan.after.vmgenid = new_uuid();
-  plan.kept.uuid = new_uuid();
-  plan.kept.machine_uuid = machine_uuid;
-  plan.kept.kind = "system";
-  plan.kept.created_ns = wall_clock_ns();
-  plan.kept.name = HOZON_TRY(core.free_snapshot_name(
-      machine_uuid, name_with_time("before-return-", plan.kept.created_ns)));
-  plan.kept.marks.expires_ns = plan.kept.created_ns + kTrashSeconds * 1'000'000'000;
-  plan.kept.description = fmt::format("what returning to '{}' left", plan.target.name);
-  plan.kept.parent = plan.before.current_parent;
-  plan.kept.machine_state = power_state_name(plan.state);
-  plan.kept.settings = settings_of(plan.before);
-  for (const SnapshotDisk& disk : plan.target.disks) {
-    HOZON_TRY(core.storage.point(disk.pool, disk.volume, disk.point));
-    if (disk.disk == kMemoryDisk) continue;
-    plan.items.push_back({disk.volume, disk.volume, disk.point});
-    const uint64_t bytes = HOZON_TRY(core.storage.volume(disk.pool, disk.volume)).size_bytes;
-    plan.kept.disks.push_back({disk.disk, disk.volume, disk.pool, plan.kept.uuid, bytes, {}});
-  }
-  if (plan.with_memory) HOZON_TRY(check_memory_gate(core, plan.after, plan.target));
-  return plan;
-}
 
 Result<std::array<Fd, 2>> make_pipe() {
   std::array<int, 2> ends{};
@@ -173,7 +97,7 @@ Status Core::load_memory(const MachineRow& machine, const SnapshotRow& target, b
 namespace {
 
 // What the next hozond does when this one ends before the machine is up again.
-Result<uint64_t> journal_start(JobRun& run, const Plan& plan) {
+Result<uint64_t> journal_start(JobRun& run, const ReturnPlan& plan) {
   if (plan.with_memory)
     return run.journal("guest.load", {{"machine", plan.after.uuid},
                                       {"target", plan.target.uuid},
@@ -188,7 +112,7 @@ struct Story {
   json renewed = json::array();
 };
 
-Status load_again(Core& core, JobRun& run, const Plan& plan, Story& story) {
+Status load_again(Core& core, JobRun& run, const ReturnPlan& plan, Story& story) {
   const bool runs = plan.wanted == PowerState::kUp;
   run.step("loading memory");
   HOZON_TRY(core.load_memory(plan.after, plan.target, runs));
@@ -203,7 +127,7 @@ Status load_again(Core& core, JobRun& run, const Plan& plan, Story& story) {
   return {};
 }
 
-Status start_again(Core& core, JobRun& run, const Plan& plan, Story& story) {
+Status start_again(Core& core, JobRun& run, const ReturnPlan& plan, Story& story) {
   if (plan.with_memory) return load_again(core, run, plan, story);
   const bool paused = plan.wanted == PowerState::kPaused;
   run.step("starting QEMU");
@@ -213,25 +137,57 @@ Status start_again(Core& core, JobRun& run, const Plan& plan, Story& story) {
   return {};
 }
 
+std::string parts_in_words(const ReturnPlan& plan) {
+  if (plan.record.is_whole && plan.record.settings && !plan.record.disks.empty())
+    return "disks and settings are";
+  std::string words = fmt::format("{}", fmt::join(plan.record.disks, ", "));
+  if (plan.record.settings) words += words.empty() ? "settings" : " and settings";
+  const bool one = plan.record.disks.size() == 1 && !plan.record.settings;
+  return words + (one ? " is" : " are");
+}
+
+std::vector<std::string> names_of(const std::vector<SnapshotRow>& rows) {
+  std::vector<std::string> names;
+  for (const SnapshotRow& row : rows) names.push_back(row.name);
+  return names;
+}
+
+std::vector<std::string> first_sentences(const ReturnPlan& plan) {
+  const bool one = plan.record.disks.size() == 1 && !plan.record.settings;
+  std::vector<std::string> steps = {
+      fmt::format("{} {} of '{}'", parts_in_words(plan), one ? "that" : "those", plan.target.name),
+      fmt::format("the state that was left is kept as '{}'", plan.kept.name)};
+  if (!plan.discarded.empty())
+    steps.push_back(fmt::format("in the trash: {}", fmt::join(names_of(plan.discarded), ", ")));
+  if (!plan.record.disks.empty()) steps.emplace_back("new VM generation id");
+  return steps;
+}
+
 }  // namespace
 
-Status Core::record_return(const std::string& machine_uuid, const std::string& target_uuid,
-                           const std::string& kept_uuid) {
-  const SnapshotRow target = HOZON_TRY(inventory.snapshot(machine_uuid, target_uuid));
+Status Core::record_return(const std::string& machine_uuid, const ReturnRecord& record) {
+  const SnapshotRow target = HOZON_TRY(inventory.snapshot(machine_uuid, record.target));
+  const SnapshotRow kept = HOZON_TRY(inventory.snapshot(machine_uuid, record.kept));
   const MachineRow before = HOZON_TRY(inventory.machine(machine_uuid));
-  MachineRow row = HOZON_TRY(with_settings(before, target.settings));
-  row.current_parent = target_uuid;
-  row.vmgenid = new_uuid();
+  const MachineRow after = HOZON_TRY(returned_machine(before, target, record));
   Transaction transaction = HOZON_TRY(Transaction::begin(inventory.database()));
-  HOZON_TRY(inventory.update_machine(row));
-  HOZON_TRY(inventory.set_snapshot_status(kept_uuid, "ok"));
-  HOZON_TRY(inventory.end_suspend(machine_uuid));
+  HOZON_TRY(inventory.update_machine(after));
+  HOZON_TRY(inventory.set_snapshot_status(record.kept, "ok"));
+  HOZON_TRY(inventory.end_suspend(machine_uuid));  // it stands on other disks now
+  // The time is that of the return, so that one undo takes back both.
+  for (const std::string& uuid : record.discard)
+    HOZON_TRY(inventory.trash_snapshot(uuid, kept.created_ns,
+                                       kept.created_ns + kTrashSeconds * 1'000'000'000));
+  std::vector<TrashRow> back;
+  for (TrashRow& row : HOZON_TRY(inventory.trash(machine_uuid)))
+    if (row.trashed_ns == record.restores_trash_ns) back.push_back(std::move(row));
+  HOZON_TRY(restore_trash(machine_uuid, std::move(back)));
   return transaction.commit();
 }
 
 Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
                              const std::string& snapshot_uuid, const ReturnRequest& how) {
-  const Plan plan = HOZON_TRY(make_plan(*this, machine_uuid, snapshot_uuid, how));
+  const ReturnPlan plan = HOZON_TRY(plan_return(*this, machine_uuid, snapshot_uuid, how));
   HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", plan.kept.uuid}}));
   HOZON_TRY(inventory.insert_snapshot(plan.kept));
   if (is_running(plan.state)) {
@@ -242,28 +198,26 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
     HOZON_TRY(guests.end(machine_uuid, ""));
   }
   const bool start = plan.wanted != PowerState::kDown;
-  HOZON_TRY(run.journal("return.settle", {{"machine", machine_uuid},
-                                          {"target", plan.target.uuid},
-                                          {"kept", plan.kept.uuid},
-                                          {"start", start},
-                                          {"paused", plan.wanted == PowerState::kPaused},
-                                          {"memory", plan.with_memory},
-                                          {"run", plan.wanted == PowerState::kUp}}));
-  run.step("switching the disks");
-  HOZON_TRY(storage.return_to(plan.before.pool, plan.items, plan.kept.uuid));
+  json settle = to_json(plan.record);
+  settle.update({{"machine", machine_uuid},
+                 {"start", start},
+                 {"paused", plan.wanted == PowerState::kPaused},
+                 {"memory", plan.with_memory},
+                 {"run", plan.wanted == PowerState::kUp}});
+  HOZON_TRY(run.journal("return.settle", settle));
+  if (!plan.items.empty()) {
+    run.step("switching the disks");
+    HOZON_TRY(storage.return_to(plan.before.pool, plan.items, plan.kept.uuid));
+  }
   uint64_t start_step = 0;
   const auto record = [&]() -> Status {
-    HOZON_TRY(inventory.update_machine(plan.after));
-    HOZON_TRY(inventory.set_snapshot_status(plan.kept.uuid, "ok"));
-    HOZON_TRY(inventory.end_suspend(machine_uuid));  // it stands on other disks now
+    HOZON_TRY(record_return(machine_uuid, plan.record));
     if (start) start_step = HOZON_TRY(journal_start(run, plan));
     return {};
   };
   HOZON_TRY(run.commit(record));
 
-  Story story{.steps = {fmt::format("disks and settings are those of '{}'", plan.target.name),
-                        fmt::format("the state that was left is kept as '{}'", plan.kept.name),
-                        "new VM generation id"}};
+  Story story{.steps = first_sentences(plan)};
   Status started = start ? start_again(*this, run, plan, story) : Status();
   if (start) HOZON_TRY(run.forget(start_step));
   if (!start) story.steps.push_back("the machine stays down");
@@ -275,6 +229,9 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
   json result = {{"machine", HOZON_TRY(machine_json(machine_uuid))},
                  {"snapshot", HOZON_TRY(snapshot_json(machine_uuid, plan.target.uuid))},
                  {"kept", plan.kept.name},
+                 {"discarded", names_of(plan.discarded)},
+                 {"settings_changes",
+                  to_json(settings_changes(settings_of(plan.before), settings_of(plan.after)))},
                  {"restarted", start && started.has_value()},
                  {"steps", story.steps},
                  {"renewed", story.renewed}};
@@ -292,8 +249,10 @@ Result<JobId> Control::start_snapshot_return(const std::string& machine,
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->inventory.snapshot(owner.uuid, snapshot));
-  if (!core_->jobs.lock_of(Core::machine_lock(owner.uuid)))
-    HOZON_TRY(make_plan(*core_, owner.uuid, row.uuid, how));
+  if (!core_->jobs.lock_of(Core::machine_lock(owner.uuid))) {
+    const ReturnPlan plan = HOZON_TRY(plan_return(*core_, owner.uuid, row.uuid, how));
+    if (caller.plan) describe_return(plan, *caller.plan);
+  }
   return core_->begin_machine(
       "snapshot.return", owner, owner.name + "@" + row.name, caller,
       [core = core_.get(), machine_uuid = owner.uuid, uuid = row.uuid, how](JobRun& run) {

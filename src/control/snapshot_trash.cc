@@ -16,14 +16,6 @@ std::string object_name(const MachineRow& machine, const std::string& snapshot) 
   return machine.name + "@" + snapshot;
 }
 
-Status refuse_pinned(const MachineRow& owner, const SnapshotRow& row) {
-  if (!row.marks.pinned) return {};
-  return make_error(Code::kWrongState,
-                    "snapshot '{}' of machine '{}' is pinned ({}): `hozon snapshot unpin {} {}` "
-                    "lets it go",
-                    row.name, owner.name, row.marks.pin_reason, owner.name, row.name);
-}
-
 // The snapshot and everything that grew from it, but not the memory of a machine that sleeps: that
 // goes only by its own name.
 void add_subtree(const std::vector<SnapshotRow>& all, std::vector<SnapshotRow>& chosen) {
@@ -96,17 +88,11 @@ std::vector<std::pair<std::string, std::string>> names_of(const std::vector<Snap
   return names;
 }
 
-// Newest first, so that what went together finds its children again.
 Result<json> restore(Core& core, JobRun& run, const std::string& machine_uuid,
-                     std::vector<TrashRow> rows) {
-  json restored = json::array();
-  std::ranges::reverse(rows);
+                     const std::vector<TrashRow>& rows) {
+  std::vector<std::string> restored;
   const auto change = [&]() -> Status {
-    for (const TrashRow& row : rows) {
-      const std::string name = HOZON_TRY(core.free_snapshot_name(machine_uuid, row.name));
-      HOZON_TRY(core.inventory.restore_snapshot(row, name));
-      restored.push_back(name);
-    }
+    restored = HOZON_TRY(core.restore_trash(machine_uuid, rows));
     return {};
   };
   HOZON_TRY(run.commit(change));
@@ -114,6 +100,26 @@ Result<json> restore(Core& core, JobRun& run, const std::string& machine_uuid,
 }
 
 }  // namespace
+
+Status refuse_pinned(const MachineRow& owner, const SnapshotRow& row) {
+  if (!row.marks.pinned) return {};
+  return make_error(Code::kWrongState,
+                    "snapshot '{}' of machine '{}' is pinned ({}): `hozon snapshot unpin {} {}` "
+                    "lets it go",
+                    row.name, owner.name, row.marks.pin_reason, owner.name, row.name);
+}
+
+Result<std::vector<std::string>> Core::restore_trash(const std::string& machine_uuid,
+                                                     std::vector<TrashRow> rows) {
+  std::vector<std::string> restored;
+  std::ranges::reverse(rows);
+  for (const TrashRow& row : rows) {
+    const std::string name = HOZON_TRY(free_snapshot_name(machine_uuid, row.name));
+    HOZON_TRY(inventory.restore_snapshot(row, name));
+    restored.push_back(name);
+  }
+  return restored;
+}
 
 Result<SnapshotRow> Core::listed_snapshot(const MachineRow& machine, const std::string& reference) {
   SnapshotRow row = HOZON_TRY(inventory.snapshot(machine.uuid, reference));
@@ -194,8 +200,11 @@ Result<JobId> Control::start_machine_undo(const std::string& machine, const Call
   std::optional<SnapshotRow> left;  // what the last return left
   for (const SnapshotRow& row : HOZON_TRY(core_->inventory.snapshots(owner.uuid)))
     if (row.kind == "system" && row.status == "ok") left = row;
-  if (left && left->created_ns > deleted_ns)
-    return start_snapshot_return(owner.uuid, left->uuid, caller);
+  if (left && left->created_ns >= deleted_ns) {
+    ReturnRequest back;
+    back.restores_trash_ns = left->created_ns == deleted_ns ? deleted_ns : 0;
+    return start_snapshot_return(owner.uuid, left->uuid, caller, back);
+  }
   if (deleted_ns == 0)
     return make_error(Code::kWrongState,
                       "nothing was returned or deleted on machine '{}' that could be undone",

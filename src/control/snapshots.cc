@@ -21,8 +21,14 @@ std::string object_name(const MachineRow& machine, const std::string& snapshot) 
 // The disks that the request means.
 Result<std::vector<Disk>> chosen_disks(const MachineRow& machine, const SnapshotRequest& request) {
   const std::vector<Disk> attached = attached_disks(machine);
+  if (request.settings_only && (request.with_memory || !request.disks.empty()))
+    return make_error(Code::kInvalidArgument,
+                      "a snapshot of the settings only has neither disks nor memory");
+  if (request.settings_only) return std::vector<Disk>{};
   if (attached.empty())
-    return make_error(Code::kWrongState, "machine '{}' has no disks to snapshot", machine.name);
+    return make_error(Code::kWrongState,
+                      "machine '{}' has no disks to snapshot; --settings-only keeps its settings",
+                      machine.name);
   if (request.disks.empty()) return attached;
   std::vector<Disk> chosen;
   for (const std::string& id : request.disks) {
@@ -97,16 +103,20 @@ Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, Snap
   for (const SnapshotDisk& disk : row.disks) volumes.push_back(disk.volume);
   HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", row.uuid}}));
   HOZON_TRY(inventory.insert_snapshot(row));
-  HOZON_TRY(run.journal("points.delete",
-                        {{"pool", machine.pool}, {"volumes", volumes}, {"point", row.uuid}}));
-  const auto make_points = [&]() -> Status {
-    HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
-    return {};
-  };
-  const Quiesced quiesced = HOZON_TRY(while_quiesced(*this, run, machine, quiesce, make_points));
-  row.environment = {{"consistency", quiesced.consistency},
-                     {"consistency_reason", quiesced.reason},
-                     {"frozen_ms", quiesced.frozen_ms}};
+  if (!volumes.empty()) {
+    HOZON_TRY(run.journal("points.delete",
+                          {{"pool", machine.pool}, {"volumes", volumes}, {"point", row.uuid}}));
+    const auto make_points = [&]() -> Status {
+      HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
+      return {};
+    };
+    const Quiesced quiesced = HOZON_TRY(while_quiesced(*this, run, machine, quiesce, make_points));
+    row.environment = {{"consistency", quiesced.consistency},
+                       {"consistency_reason", quiesced.reason},
+                       {"frozen_ms", quiesced.frozen_ms}};
+  } else {
+    row.environment = {{"consistency", "settings"}};
+  }
   row.status = "ok";
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_snapshot(row));

@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -269,6 +270,7 @@ struct SnapshotRequest {
   std::string description;
   bool with_memory = false;
   std::vector<std::string> disks;  // empty: all attached disks
+  bool settings_only = false;      // no disk at all
   std::vector<std::string> tags;
   uint64_t expires_in_s = 0;  // 0: never
   // Whether the guest's agent freezes its file systems meanwhile: "require", "try" (or empty),
@@ -276,10 +278,26 @@ struct SnapshotRequest {
   std::string quiesce;
 };
 
-// In which state the machine is in the end.
+// Parts of a snapshot. What is not named stays as it is now.
+struct ReturnParts {
+  std::vector<std::string> disks;  // "vda", or "all" that the snapshot has
+  bool settings = false;
+  bool memory = false;  // only with the settings and all disks of the same instant
+};
+
 struct ReturnRequest {
+  std::optional<ReturnParts> parts;  // absent: all that the snapshot has
   bool disks_only = false;  // leaves a saved memory aside: the machine boots, as after a power cut
   std::string state;        // "as-captured" (or empty), "running", "paused", "suspended", "down"
+  bool discard_newer = false;      // what grew from the snapshot goes to the trash
+  uint64_t restores_trash_ns = 0;  // of an undo: what went to the trash at that time comes back
+};
+
+// One setting that differs between two states of a machine: "memory_bytes", "disk vdb", "nic net0".
+struct SettingsChange {
+  std::string setting;
+  nlohmann::json now;   // null: not there
+  nlohmann::json then;  // null: not there
 };
 
 // ---- jobs ----
@@ -289,11 +307,35 @@ struct JobId {
   auto operator<=>(const JobId&) const = default;
 };
 
+// What a change would do, found out without doing it.
+struct Plan {
+  std::string kind;  // of the job that it would be
+  std::string object;
+  std::optional<Error> refusal;    // why it would not be begun now
+  uint64_t writes_bytes = 0;       // that it stores in pools itself, metadata aside
+  uint64_t frees_bytes = 0;        // that come back to pools by it
+  uint64_t later_frees_bytes = 0;  // and those that come back when the trash ends
+  uint64_t file_bytes = 0;         // that it writes outside of pools
+  uint64_t duration_us = 0;        // about, from jobs of this kind that ended, or a rule of thumb
+  // What a running guest notices: "none", "pause" (it stands still and goes on), "restart" (it is
+  // ended and another state runs), "end".
+  std::string guest = "none";
+  uint64_t guest_stop_us = 0;            // about, of "pause" and "restart"
+  std::vector<std::string> makes;        // "machine web2", "snapshot web@before"
+  std::vector<std::string> removes;      // from the lists; the trash may hold them still
+  std::vector<std::string> unreachable;  // what nobody gets back afterwards
+  std::vector<std::string> identity;     // addresses and ids that change, or come twice
+  std::vector<SettingsChange> settings_changes;
+  std::vector<std::string> notes;
+};
+
 // Who asks for a change.
 struct Caller {
   std::string key;      // idempotency key; empty: none
   std::string request;  // what the key stands for: the same key with another request is refused
   std::string owner;    // for people: "root"
+  // Set: nothing is begun, and what would be is written here. The number of the job is 0 then.
+  std::shared_ptr<Plan> plan = nullptr;
 };
 
 // kUndoFailed: it failed, and part of what it had begun could not be taken back. Its locks are

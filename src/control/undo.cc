@@ -22,7 +22,7 @@
 //   freeze.end       {machine, name}           the guest is thawed
 //   guest.end        {machine}                 its memory is kept: QEMU ends
 //   resume.settle    {machine}                 its memory is kept still: QEMU ends
-//   return.settle    {machine, target, kept, start, paused, memory, run}
+//   return.settle    {machine, start, paused, memory, run} and a ReturnRecord
 //                                              looks whether the disks were switched, and if so
 //                                              finishes the return
 // With "finish" the deletion is what the job is for; without, it takes a creation back. With
@@ -35,6 +35,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/memory_volume.h"
+#include "control/return_plan.h"
 
 namespace hozon::control {
 namespace {
@@ -192,8 +193,9 @@ Result<Settled> settle_return(Core& core, const json& arguments) {
     if (point.error().code == Code::kNotFound) return Settled::kTakenBack;
     return std::unexpected(point.error());
   }
-  const std::string target = text_of(arguments, "target");
-  HOZON_TRY(core.record_return(machine, target, kept_uuid));
+  const ReturnRecord record = HOZON_TRY(return_record_of(arguments));
+  const std::string& target = record.target;
+  HOZON_TRY(core.record_return(machine, record));
   if (!flag_of(arguments, "start")) return Settled::kFinished;
   return flag_of(arguments, "memory")
              ? load_guest(core,

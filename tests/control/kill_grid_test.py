@@ -194,6 +194,11 @@ class KillGrid(InstanceCase):
         self.grid("snapshot.return", self.fresh("up"),
                   self.on_machine("POST", "/snapshots/one/return", {}))
 
+    def test_snapshot_return_of_settings_that_discards(self):
+        self.grid("snapshot.return", self.fresh(),
+                  self.on_machine("POST", "/snapshots/one/return",
+                                  {"parts": {"settings": True}, "discard_newer": True}))
+
     def test_snapshot_clone(self):
         self.grid("snapshot.clone", self.fresh(),
                   lambda: ("POST", f"/v1/machines/{self.name}/snapshots/one/clone",
