@@ -69,6 +69,7 @@ class Runner {
   std::string delete_point();
   std::string resize();
   std::string admin(AdminOp op, Task<Status> task);
+  void learn_heads();
   std::string settle(uint64_t point);
   std::string finish_io(const Model::Io& io, const Status& status, bool fua);
   uint64_t uid(const std::string& volume) { return model_.volume_named(volume)->uid; }
@@ -323,11 +324,18 @@ std::string Runner::admin(AdminOp op, Task<Status> task) {
   if (!wrong.empty()) return wrong;
   if (status) {
     model_.end_admin(key, true);
+    learn_heads();
     return "";
   }
   stopped_ = true;
   ++counters_.refused;
   return excuses(status.error()) ? "" : status.error().what;
+}
+
+// Whether a return that no answer came for has happened is told by the numbers of the heads.
+void Runner::learn_heads() {
+  for (const store::VolumeInfo& info : pool().volumes())
+    if (ModelVolume* volume = model_.volume_named(info.name)) volume->head_id = info.head_point_id;
 }
 
 std::string Runner::settle(uint64_t point) {
