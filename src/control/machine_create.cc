@@ -7,6 +7,7 @@
 #include "control/image.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/settings.h"
 
 namespace hozon::control {
@@ -121,6 +122,7 @@ Result<JobId> Control::start_machine_create(const MachineRequest& request, const
     row.nics.push_back({fmt::format("net{}", i), HOZON_TRY(core_->fresh_mac()), "user"});
   HOZON_TRY(validate_spec(
       spec_of(row, core_->storage, core_->machine_directory(row.uuid), choice.accelerator)));
+  if (caller.plan) HOZON_TRY(plan_machine_create(*core_, request, *caller.plan));
   return core_->jobs.begin({.kind = "machine.create",
                             .object = request.name,
                             .caller = caller,

@@ -4,6 +4,7 @@
 #include "control/core.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
 
@@ -24,6 +25,13 @@ Status refuse_asleep(Core& core, const MachineRow& machine) {
                     "machine '{}' is suspended: `hozon machine resume {}` wakes it; to boot it "
                     "instead, give its memory up with `hozon snapshot delete {} {}`",
                     machine.name, machine.name, machine.name, slept->name);
+}
+
+// A kill takes the place of a shutdown that waits, so the lock of that is no refusal.
+Result<JobId> begin_plan(Core& core, const char* kind, const MachineRow& row,
+                         const Caller& caller) {
+  return core.jobs.begin(
+      {.kind = kind, .object = row.name, .caller = caller, .locks = {}, .subject = row.name}, {});
 }
 
 std::unexpected<Error> wrong_state(const MachineRow& machine, PowerState state,
@@ -149,6 +157,10 @@ Result<JobId> Control::start_machine_pause(const std::string& machine, const Cal
     HOZON_TRY(core->guests.settle(row.uuid));
     return core->machine_json(row.uuid);
   };
+  if (caller.plan) {
+    caller.plan->guest = "pause";
+    caller.plan->notes.push_back("the guest stands still until `hozon machine resume`");
+  }
   return core_->begin_machine("machine.pause", row, row.name, caller, work);
 }
 
@@ -189,6 +201,7 @@ Result<JobId> Control::start_machine_shutdown(const std::string& machine, int ti
                        state == PowerState::kDown
                            ? "there is nothing to shut down"
                            : "resume it first, or end it with `hozon machine kill`");
+  if (caller.plan) caller.plan->guest = "end";
   return core_->begin_machine("machine.shutdown", row, row.name, caller,
                               [core = core_.get(), row, timeout_ms](JobRun& run) {
                                 return core->do_shutdown(run, row, timeout_ms);
@@ -200,7 +213,12 @@ Result<JobId> Control::start_machine_kill(const std::string& machine, const Call
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   // A shutdown that waits for a deaf guest must not be in the way of the remedy.
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
+  if (caller.plan) {
+    caller.plan->guest = "end";
+    caller.plan->unreachable.emplace_back("the memory of the guest, and what it had not flushed");
+  }
   if (lock && lock->reason == "machine.shutdown") {
+    if (caller.plan) return begin_plan(*core_, "machine.kill", row, caller);
     (void)core_->jobs.cancel({lock->job});
     (void)core_->jobs.wait({lock->job}, kCancelPatienceMs);
   } else if (!lock && core_->guests.state(row.uuid).state == PowerState::kDown) {
@@ -223,6 +241,7 @@ Result<JobId> Control::start_machine_delete(const std::string& machine, const Ca
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   const PowerState state_now = core_->guests.state(row.uuid).state;
   if (!lock && state_now != PowerState::kDown) return refusal(state_now);
+  if (caller.plan && !lock) HOZON_TRY(plan_machine_delete(*core_, row, *caller.plan));
   const auto work = [core = core_.get(), row, refusal](JobRun& run) -> Result<json> {
     const PowerState state = core->guests.state(row.uuid).state;
     if (state != PowerState::kDown) return refusal(state);

@@ -110,18 +110,30 @@ Result<json> create_pool(Core& core, JobRun& run, const PoolRequest& request) {
   return to_json(HOZON_TRY(core.pool_view(request.name)));
 }
 
+Status refuse_volumes(Core& core, const std::string& name) {
+  const auto stats = core.storage.stats(name);
+  if (!stats)
+    return add_context(stats.error(),
+                       "whether the pool is empty is not known; with force it is deleted all the "
+                       "same");
+  if (stats->volumes == 0) return {};
+  return make_error(Code::kWrongState,
+                    "pool '{}' has {} volumes: delete them first, or delete it with --force", name,
+                    stats->volumes);
+}
+
+Status plan_pool_delete(Core& core, const std::string& name, bool force, Plan& plan) {
+  if (!force) HOZON_TRY(refuse_volumes(core, name));
+  plan.removes.push_back("pool " + name);
+  const auto volumes = core.storage.volumes(name);
+  if (!volumes) return {};
+  for (const link::VolumeInfo& volume : *volumes)
+    plan.unreachable.push_back("volume " + volume.name);
+  return {};
+}
+
 Result<json> delete_pool(Core& core, JobRun& run, const std::string& name, bool force) {
-  if (!force) {
-    const auto stats = core.storage.stats(name);
-    if (!stats)
-      return add_context(stats.error(),
-                         "whether the pool is empty is not known; with force it is "
-                         "deleted all the same");
-    if (stats->volumes > 0)
-      return make_error(Code::kWrongState,
-                        "pool '{}' has {} volumes: delete them first, or delete it with --force",
-                        name, stats->volumes);
-  }
+  if (!force) HOZON_TRY(refuse_volumes(core, name));
   // From here on it can only go forward: undoing means deleting too.
   HOZON_TRY(run.journal("pool.discard", {{"pool", name}, {"finish", true}}));
   run.step("stopping its daemon");
@@ -140,6 +152,7 @@ Result<JobId> Control::start_pool_create(const PoolRequest& request, const Calle
     return make_error(Code::kInvalidArgument, "a pool needs a size, such as 20G");
   if (core_->storage.has_pool(request.name))
     return make_error(Code::kAlreadyExists, "a pool named '{}' exists", request.name);
+  if (caller.plan) caller.plan->makes.push_back("pool " + request.name);
   return core_->jobs.begin(
       {.kind = "pool.create",
        .object = request.name,
@@ -158,6 +171,7 @@ Result<JobId> Control::start_pool_delete(const std::string& name, bool force,
   if (!user.empty())
     return make_error(Code::kWrongState,
                       "pool '{}' is used by machine '{}': delete the machine first", name, user);
+  if (caller.plan) HOZON_TRY(plan_pool_delete(*core_, name, force, *caller.plan));
   return core_->jobs.begin({.kind = "pool.delete",
                             .object = name,
                             .caller = caller,

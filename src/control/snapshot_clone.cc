@@ -7,6 +7,7 @@
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
 
@@ -144,6 +145,7 @@ Result<JobId> Control::start_snapshot_clone(const std::string& machine, const st
   clone.started_ns = 0;
   clone.disks.clear();
   for (Nic& nic : clone.nics) nic.mac = HOZON_TRY(core_->fresh_mac());
+  if (caller.plan) plan_snapshot_clone(owner, row, clone, with_memory, *caller.plan);
   // The original is locked too: its snapshot must not go while it is being cloned.
   return core_->jobs.begin({.kind = "snapshot.clone",
                             .object = fmt::format("{}@{} {}", owner.name, row.name, new_machine),

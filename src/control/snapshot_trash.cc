@@ -6,6 +6,7 @@
 #include "control/core.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/plans.h"
 
 namespace hozon::control {
 namespace {
@@ -135,6 +136,8 @@ Result<JobId> Control::start_snapshot_delete(const std::string& machine,
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const auto rows = HOZON_TRY(choose(*core_, owner, request));
+  if (caller.plan)
+    HOZON_TRY(plan_snapshot_delete(*core_, owner, rows, request.ttl_s, *caller.plan));
   std::string names;
   for (const SnapshotRow& row : rows) names += (names.empty() ? "" : ",") + row.name;
   const auto work = [core = core_.get(), owner, rows, request](JobRun& run) -> Result<json> {
@@ -174,6 +177,10 @@ Result<JobId> Control::start_trash_restore(const std::string& machine, const std
                       "there is no snapshot '{}' in the trash of machine '{}'; `hozon snapshot "
                       "trash list {}` shows what is",
                       snapshot, owner.name, owner.name);
+  if (caller.plan)
+    caller.plan->makes.push_back(
+        fmt::format("snapshot {}@{}", owner.name,
+                    HOZON_TRY(core_->free_snapshot_name(owner.uuid, newest->name))));
   return core_->begin_machine("snapshot.restore", owner, object_name(owner, newest->name), caller,
                               [core = core_.get(), owner, row = *newest](JobRun& run) {
                                 return restore(*core, run, owner.uuid, {row});
@@ -183,6 +190,14 @@ Result<JobId> Control::start_trash_restore(const std::string& machine, const std
 Result<JobId> Control::start_trash_empty(const std::string& machine, const Caller& caller) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  if (caller.plan) {
+    std::vector<SnapshotRow> rows;
+    for (const TrashRow& row : HOZON_TRY(core_->inventory.trash(owner.uuid))) {
+      rows.push_back(HOZON_TRY(core_->inventory.snapshot(owner.uuid, row.snapshot)));
+      rows.back().name = row.name;
+    }
+    HOZON_TRY(plan_snapshot_delete(*core_, owner, rows, 0, *caller.plan));
+  }
   const auto work = [core = core_.get(), owner](JobRun& run) -> Result<json> {
     std::vector<std::pair<std::string, std::string>> all;
     for (const TrashRow& row : HOZON_TRY(core->inventory.trash(owner.uuid)))
@@ -212,6 +227,9 @@ Result<JobId> Control::start_machine_undo(const std::string& machine, const Call
   std::vector<TrashRow> together;
   std::ranges::copy_if(trash, std::back_inserter(together),
                        [&](const TrashRow& row) { return row.trashed_ns == deleted_ns; });
+  if (caller.plan)
+    for (const TrashRow& row : together)
+      caller.plan->makes.push_back(fmt::format("snapshot {}@{}", owner.name, row.name));
   return core_->begin_machine("machine.undo", owner, owner.name, caller,
                               [core = core_.get(), owner, together](JobRun& run) {
                                 return restore(*core, run, owner.uuid, together);

@@ -6,6 +6,7 @@
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/quiesce.h"
 #include "control/settings.h"
 
@@ -191,6 +192,7 @@ Result<JobId> Control::start_snapshot_create(const std::string& machine,
                       "machine '{}' is {}, so it has no memory to save: start it, or leave out "
                       "--memory",
                       owner.name, power_state_name(now));
+  if (caller.plan) HOZON_TRY(plan_snapshot_create(*core_, owner, request, *caller.plan));
   const auto work = [core = core_.get(), uuid = owner.uuid, request](JobRun& run) -> Result<json> {
     // Read again: before the lock was taken another job may have changed the machine.
     const MachineRow row = HOZON_TRY(core->inventory.machine(uuid));

@@ -10,6 +10,7 @@
 #include "control/core.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/snapshot_gate.h"
 
 namespace hozon::control {
@@ -109,6 +110,11 @@ Result<JobId> Control::start_machine_suspend(const std::string& machine, const C
   if (!core_->jobs.lock_of(Core::machine_lock(row.uuid)) && state != PowerState::kUp &&
       state != PowerState::kPaused)
     return not_running(row, state);
+  if (caller.plan) {
+    HOZON_TRY(plan_memory_save(*core_, row, *caller.plan));
+    caller.plan->guest = "end";
+    caller.plan->notes.push_back(fmt::format("`hozon machine resume {}` goes on there", row.name));
+  }
   return core_->begin_machine(
       "machine.suspend", row, row.name, caller,
       [core = core_.get(), uuid = row.uuid](JobRun& run) { return core->do_suspend(run, uuid); });

@@ -311,7 +311,8 @@ struct JobId {
 struct Plan {
   std::string kind;  // of the job that it would be
   std::string object;
-  std::optional<Error> refusal;    // why it would not be begun now
+  std::optional<Error> refusal;  // why it would not be begun now
+  // Of a memory that is saved for the first time: at most.
   uint64_t writes_bytes = 0;       // that it stores in pools itself, metadata aside
   uint64_t frees_bytes = 0;        // that come back to pools by it
   uint64_t later_frees_bytes = 0;  // and those that come back when the trash ends

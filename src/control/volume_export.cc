@@ -78,6 +78,11 @@ Result<JobId> Control::start_volume_export(const VolumeExport& request, const Ca
   const auto work = [core = core_.get(), found](JobRun& run) -> Result<json> {
     return core->do_export(run, found);
   };
+  if (caller.plan) {
+    caller.plan->makes.push_back("file " + found.path);
+    caller.plan->file_bytes =
+        HOZON_TRY(core_->storage.mapped_bytes(found.pool, found.volume, found.point));
+  }
   return core_->jobs.begin(
       {.kind = "volume.export",
        .object = Storage::export_name(found.volume, found.point) + " " + found.path,

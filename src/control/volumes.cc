@@ -3,12 +3,21 @@
 #include "control/image.h"
 #include "control/json.h"
 #include "control/names.h"
+#include "control/plans.h"
 #include "control/space_watch.h"
 
 namespace hozon::control {
 namespace {
 
 using nlohmann::json;
+
+// What the data plane will refuse, for a plan.
+Status refuse_shrink(uint64_t present, uint64_t wanted, bool allowed, const std::string& volume) {
+  if (allowed || wanted >= present) return {};
+  return make_error(Code::kWrongState,
+                    "volume '{}' has {} and would have {}: allow it with --shrink", volume,
+                    format_bytes(present), format_bytes(wanted));
+}
 
 }  // namespace
 
@@ -128,6 +137,11 @@ Result<JobId> Control::start_volume_create(const VolumeRequest& request, const C
     return to_json(
         core->view(HOZON_TRY(core->storage.volume(request.pool, request.name)), request.pool));
   };
+  if (caller.plan) {
+    caller.plan->makes.push_back("volume " + request.name);
+    if (!request.from.empty())
+      caller.plan->writes_bytes = stored_image_bytes(request.from, core_->options);
+  }
   return core_->begin_volume("volume.create", request.pool, {request.name}, request.name, caller,
                              work);
 }
@@ -148,6 +162,13 @@ Result<JobId> Control::start_volume_resize(const std::string& volume, uint64_t s
     HOZON_TRY(run.commit([] { return Status(); }));
     return to_json(core->view(HOZON_TRY(core->storage.volume(home, volume)), home));
   };
+  if (caller.plan) {
+    const uint64_t present = HOZON_TRY(core_->storage.volume(home, volume)).size_bytes;
+    HOZON_TRY(refuse_shrink(present, size_bytes, allow_shrink, volume));
+    if (size_bytes < present)
+      caller.plan->notes.push_back(
+          fmt::format("the last {} have to be empty", format_bytes(present - size_bytes)));
+  }
   return core_->begin_volume("volume.resize", home, {volume}, volume, caller, work);
 }
 
@@ -184,6 +205,9 @@ Result<JobId> Control::start_volume_snapshot(const std::vector<std::string>& vol
       points.push_back(to_json(core->view(made[i], volumes[i], home)));
     return json{{"points", points}};
   };
+  if (caller.plan)
+    for (const std::string& volume : volumes)
+      caller.plan->makes.push_back(fmt::format("point {}@{}", volume, point));
   return core_->begin_volume("volume.snapshot", home, volumes, names + "@" + point, caller, work);
 }
 
@@ -204,6 +228,7 @@ Result<JobId> Control::start_volume_clone(const std::string& volume, const std::
     HOZON_TRY(run.commit([] { return Status(); }));
     return to_json(core->view(made, home));
   };
+  if (caller.plan) caller.plan->makes.push_back("volume " + new_volume);
   return core_->begin_volume("volume.clone", home, {new_volume},
                              Storage::export_name(volume, point) + " " + new_volume, caller, work);
 }
@@ -227,6 +252,8 @@ Result<JobId> Control::start_volume_return(const std::string& volume, const std:
     const auto info = HOZON_TRY(core->storage.volume(home, volume));
     return json{{"volume", to_json(core->view(info, home))}, {"kept", kept}};
   };
+  if (caller.plan)
+    caller.plan->makes.push_back(fmt::format("a point of {} with the state that is left", volume));
   return core_->begin_volume("volume.return", home, {volume}, Storage::export_name(volume, point),
                              caller, work);
 }
@@ -249,6 +276,11 @@ Result<JobId> Control::start_volume_delete(const std::string& volume, bool with_
         Core::finish_or_forget(run, step, core->storage.delete_volume(home, volume, with_points)));
     return json{{"deleted", volume}};
   };
+  if (caller.plan) {
+    caller.plan->removes.push_back("volume " + volume);
+    caller.plan->unreachable.push_back("volume " + volume);
+    HOZON_TRY(plan_volume_delete(*core_, home, volume, *caller.plan));
+  }
   return core_->begin_volume("volume.delete", home, {volume}, volume, caller, work);
 }
 
@@ -270,6 +302,11 @@ Result<JobId> Control::start_point_delete(const std::string& volume, const std::
     HOZON_TRY(Core::finish_or_forget(run, step, core->storage.delete_point(home, volume, point)));
     return json{{"deleted", Storage::export_name(volume, point)}};
   };
+  if (caller.plan) {
+    caller.plan->removes.push_back("point " + Storage::export_name(volume, point));
+    caller.plan->unreachable = caller.plan->removes;
+    caller.plan->frees_bytes = HOZON_TRY(core_->storage.exclusive_bytes(home, volume, point));
+  }
   return core_->begin_volume("point.delete", home, {volume}, Storage::export_name(volume, point),
                              caller, work);
 }
