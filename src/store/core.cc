@@ -9,6 +9,7 @@
 #include "store/headroom.h"
 #include "store/mutants.h"
 #include "store/reclaimer.h"
+#include "store/reservoir.h"
 #include "store/scrubber.h"
 
 namespace hozon::store {
@@ -39,6 +40,7 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
       scrubber(std::make_unique<Scrubber>(*this)),
       defragmenter(std::make_unique<Defragmenter>(*this)),
       headroom(std::make_unique<Headroom>(*this)),
+      reservoir(std::make_unique<Reservoir>(*this)),
       background(executor_in),
       space_freed(executor_in),
       journal_freed(executor_in),
@@ -74,6 +76,7 @@ void PoolCore::wake_background() {
   reclaimer->wake();
   defragmenter->wake();
   headroom->wake();
+  reservoir->wake();
 }
 
 uint64_t PoolCore::next_generation() const { return checkpointer->next_generation(); }
@@ -125,9 +128,10 @@ void PoolCore::release_space() {
     damage.forget(run);
     if (!mutant(Mutant::kStaleNode))
       for (uint64_t block = run.block; block < run.block + run.count; ++block) cache.forget(block);
-    const uint64_t least = headroom->is_short() ? 1 : kPunchBlocksMin;  // keeps H3
-    if (run.count >= least && !closing && !replaying && !options.read_only) {
-      space.begin_punch(run);
+    const bool is_short = headroom->is_short();
+    const bool gives = is_short || (run.count >= kPunchBlocksMin && !reservoir->keeps_freed());
+    if (gives && !closing && !replaying && !options.read_only) {
+      space.begin_punch(run);  // keeps H3
       background.start(punch(run));
     }
   }
@@ -203,6 +207,7 @@ void PoolCore::retire_data(uint64_t block) {
   const bool barrier =
       barrier_generation_ > superblock.generation && !mutant(Mutant::kIgnoredBarrier);
   space.retire({block, 1}, retire_sequence_, barrier ? barrier_generation_ : 0);
+  reservoir->note_retired(1);
 }
 
 void PoolCore::retire_node(uint64_t block) {

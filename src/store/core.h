@@ -1,7 +1,7 @@
 // src/store/core.h
 // The state of one open pool, shared by the parts that work on it: data path (DataPath), flushes
 // (Flusher), checkpoints (Checkpointer), reclaiming (Reclaimer), defragmenting (Defragmenter),
-// checking (Checker), opening (Opener). Pool (pool.h) is the face.
+// preparing space (Reservoir), checking (Checker), opening (Opener). Pool (pool.h) is the face.
 //
 // Invariants: those of pool.h and space.h.
 //   Changes of the state happen between two waits: whoever needs several things changed together
@@ -31,6 +31,7 @@ class Headroom;
 class Reclaimer;
 class Scrubber;
 class Defragmenter;
+class Reservoir;
 
 // Holds back the reuse of every block that was reachable when it was made.
 class ReaderGuard {
@@ -72,6 +73,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   DamageLog damage;
   std::unique_ptr<Defragmenter> defragmenter;
   std::unique_ptr<Headroom> headroom;
+  std::unique_ptr<Reservoir> reservoir;
   Group background;  // loops, punches
 
   // --- state ---

@@ -11,6 +11,7 @@
 #include "store/headroom.h"
 #include "store/mutants.h"
 #include "store/reclaimer.h"
+#include "store/reservoir.h"
 
 namespace hozon::store {
 namespace {
@@ -173,7 +174,10 @@ Task<Result<Run>> DataPath::take_space(uint64_t count_max) {
     HOZON_CO_CHECK(core_.usable());
     const uint64_t available = core_.free_for_guests();
     if (available > 0)
-      if (const auto run = core_.space.take(std::min(count_max, available))) co_return *run;
+      if (const auto run = core_.space.take(std::min(count_max, available))) {
+        core_.reservoir->note_taken();
+        co_return *run;
+      }
     HOZON_CO_CHECK(co_await wait_for_space());
   }
 }

@@ -18,6 +18,7 @@
 #include "store/opener.h"
 #include "store/reclaimer.h"
 #include "store/repairer.h"
+#include "store/reservoir.h"
 #include "store/scrubber.h"
 
 namespace hozon::store {
@@ -136,6 +137,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
       core->background.start(core->reclaimer->loop());
       core->background.start(core->defragmenter->loop());
       core->background.start(core->headroom->loop());
+      core->background.start(core->reservoir->loop());
     }
   }
   co_return std::unique_ptr<Pool>(new Pool(std::move(core)));

@@ -9,10 +9,18 @@ namespace hozon::store {
 namespace {
 constexpr uint64_t kGroupBits = format::kBitsPerBlock;
 constexpr uint64_t kShortRunsPassed = 4096;
+// From here on blocks should lie together: a disk reads 64 KiB in one piece as fast as a part of
+// it.
+constexpr uint64_t kLongRunBlocks = 16;
+constexpr uint64_t kRunsLookedAt = 64;
 }  // namespace
 
 Space::Space(uint64_t total_blocks)
-    : taken_(total_blocks), live_(total_blocks), replay_free_(total_blocks) {
+    : taken_(total_blocks),
+      live_(total_blocks),
+      unprepared_(total_blocks),
+      replay_free_(total_blocks) {
+  unprepared_.set_run({0, total_blocks});
   taken_.set_run({0, format::kFirstUsableBlock});
   live_.set_run({0, format::kFirstUsableBlock});  // keeps S3
 }
@@ -23,20 +31,60 @@ void Space::touch(Run run) {
     dirty_groups_.insert(group);
 }
 
-std::optional<Run> Space::take(uint64_t count_max) {
-  const std::optional<Run> found = taken_.find_free(cursor_, count_max);
-  if (!found) return std::nullopt;
-  taken_.set_run(*found);
-  in_flight_ += found->count;
-  cursor_ = found->block + found->count;
+void Space::set_taken(Run run) {
+  taken_.set_run(run);
+  if (prepared() == 0) return;
+  for (uint64_t block = run.block; block < run.block + run.count; ++block) unprepared_.set(block);
+}
+
+std::optional<Run> Space::find(uint64_t count_max) {
+  std::optional<Run> found;
+  if (count_max < kLongRunBlocks) {
+    found = unprepared_.find_free(prepared_cursor_, count_max);
+  } else if (prepared() >= count_max) {
+    uint64_t from = prepared_cursor_;
+    found = unprepared_.find_whole(from, count_max, kRunsLookedAt);
+    if (!found) prepared_cursor_ = from < total() ? from : 0;
+  }
+  if (found) {
+    prepared_cursor_ = found->block + found->count;
+    return found;
+  }
+  found = taken_.find_free(cursor_, count_max);
+  if (found) cursor_ = found->block + found->count;
   return found;
+}
+
+std::optional<Run> Space::take(uint64_t count_max) {
+  const std::optional<Run> found = find(count_max);
+  if (!found) return std::nullopt;
+  set_taken(*found);
+  in_flight_ += found->count;
+  return found;
+}
+
+std::optional<Run> Space::take_unprepared(uint64_t count_max) {
+  for (uint64_t tries = kRunsLookedAt; tries > 0; --tries) {
+    const std::optional<Run> found = taken_.find_free(unprepared_cursor_, count_max);
+    if (!found) return std::nullopt;
+    const uint64_t end = found->block + found->count;
+    Run run{found->block, 0};
+    while (run.block < end && !unprepared_.test(run.block)) ++run.block;
+    while (run.block + run.count < end && unprepared_.test(run.block + run.count)) ++run.count;
+    unprepared_cursor_ = std::max(run.block + run.count, found->block + 1);
+    if (run.count < std::min(count_max, kLongRunBlocks)) continue;
+    taken_.set_run(run);
+    in_flight_ += run.count;
+    return run;
+  }
+  return std::nullopt;
 }
 
 std::optional<Run> Space::take_whole(uint64_t count) {
   if (whole_cursor_ >= total()) whole_cursor_ = 0;
   const std::optional<Run> found = taken_.find_whole(whole_cursor_, count, kShortRunsPassed);
   if (!found) return std::nullopt;
-  taken_.set_run(*found);
+  set_taken(*found);
   in_flight_ += found->count;
   return found;
 }
@@ -52,11 +100,17 @@ void Space::give_back(Run run) {
   in_flight_ -= run.count;
 }
 
+void Space::give_back_prepared(Run run) {
+  give_back(run);
+  unprepared_.clear_run(run);
+}
+
 void Space::retire(Run run, uint64_t sequence, uint64_t generation) {
   live_.clear_run(run);
   touch(run);
   if (mutant(Mutant::kEarlyReuse)) {
     taken_.clear_run(run);
+    unprepared_.clear_run(run);
     return;
   }
   pending_ += run.count;
@@ -103,6 +157,7 @@ void Space::release_from(std::deque<Pending>& queue, std::vector<Run>& freed) {
     const Run run = queue.front().run;
     queue.pop_front();
     taken_.clear_run(run);
+    unprepared_.clear_run(run);  // what was live has been written
     pending_ -= run.count;
     freed.push_back(run);
   }
@@ -114,7 +169,7 @@ void Space::release(std::vector<Run>& freed) {
 }
 
 void Space::begin_punch(Run run) {
-  taken_.set_run(run);
+  set_taken(run);
   pending_ += run.count;
 }
 

@@ -5,13 +5,16 @@
 //              in flight  handed out, not yet reachable: a running write
 //              pending    no longer reachable, but a durable root, a journal record that replay may
 //                         need, or a running reader may still lead to it
-//              free       may be handed out
+//              free       may be handed out; prepared when the file holds it written already
 // Invariants
 //   S1  live + pending + in_flight + free == total, whenever a member function returns.
 //   S2  A pending block becomes free only when (a) the flush mark that covers the journal frame
 //       which freed it is itself durable, (b) the checkpoint named with it is durable, and (c)
 //       every reader that began before it was freed has ended.
 //   S3  Blocks 0 and 1 (superblocks) are always live.
+//   S4  Only free blocks are prepared. Which ones is known in memory only, and nothing but speed
+//       depends on it: to write where the file has a hole or an extent that was never written, the
+//       filesystem changes its own metadata, and the next sync pays for that.
 // Why the mark must be durable (a): replay compares the data of every record after the last mark it
 // finds. A record whose block was reused would look like a write that never reached the medium.
 // Threading: the pool's thread. On disk: the live bits, docs/format.md "Bitmap".
@@ -43,12 +46,17 @@ class Space {
     return taken_.find_free(from, count_max);
   }
   // Up to `count_max` neighbouring blocks; they are in flight then. Empty when nothing is free.
+  // Prepared ones first; many are rather taken together than prepared.
   std::optional<Run> take(uint64_t count_max);
+  // The same of blocks that are not prepared. Empty when a bounded search found none.
+  std::optional<Run> take_unprepared(uint64_t count_max);
   // Exactly `count` neighbouring blocks, or none: the search is bounded and goes on where the last
   // one stopped.
   std::optional<Run> take_whole(uint64_t count);
-  void make_live(Run run);  // in flight -> live
-  void give_back(Run run);  // in flight -> free (nobody ever saw them)
+  void make_live(Run run);           // in flight -> live
+  void give_back(Run run);           // in flight -> free (nobody ever saw them)
+  void give_back_prepared(Run run);  // the same, and the file holds all of them written
+  uint64_t prepared() const { return total() - unprepared_.set_count(); }
   // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint
   // that must be durable first (0: none).
   void retire(Run run, uint64_t sequence, uint64_t generation);
@@ -98,17 +106,22 @@ class Space {
   };
   bool is_releasable(const Pending& entry) const;
   void touch(Run run);
+  std::optional<Run> find(uint64_t count_max);
+  void set_taken(Run run);
   void release_from(std::deque<Pending>& queue, std::vector<Run>& freed);
 
   Bitmap taken_;
   Bitmap live_;
+  Bitmap unprepared_;  // clear: free and prepared
   DirtySet dirty_groups_;
   std::deque<Pending> by_sequence_;    // freed by guest writes, in order
   std::deque<Pending> by_generation_;  // freed with metadata, in order
   uint64_t pending_ = 0;
   uint64_t in_flight_ = 0;
   uint64_t cursor_ = 0;
-  uint64_t whole_cursor_ = 0;  // of take_whole()
+  uint64_t prepared_cursor_ = 0;
+  uint64_t unprepared_cursor_ = 0;  // of take_unprepared()
+  uint64_t whole_cursor_ = 0;       // of take_whole()
   uint64_t durable_mark_ = 0;
   uint64_t durable_generation_ = 0;
   uint64_t next_ticket_ = 1;

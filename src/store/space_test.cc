@@ -57,6 +57,54 @@ TEST(Space, ReuseWaitsForTheCheckpointAndForReaders) {
   space.reader_ended(after);
 }
 
+// What was live lies written in the file: it is taken again before new ground is.
+TEST(Space, TakesFreedBlocksBeforeNewOnes) {
+  Space space(1000);
+  const store::Run run = *space.take(8);
+  space.make_live(run);
+  space.retire(run, 1, 0);
+  space.set_durable_mark(1);
+  std::vector<store::Run> freed;
+  space.release(freed);
+  EXPECT_EQ(space.prepared(), 8u);
+  EXPECT_EQ(space.take(3)->block, run.block);
+  EXPECT_EQ(space.take(9)->count, 5u);
+  EXPECT_EQ(space.prepared(), 0u);
+  EXPECT_GE(space.take(8)->block, run.block + 8);
+  EXPECT_EQ(sum(space), 1000u);
+}
+
+TEST(Space, PreparesOnlyWhatIsFreeAndNotPrepared) {
+  Space space(200);
+  space.make_live(*space.take(20));
+  const store::Run first = *space.take_unprepared(50);
+  EXPECT_GE(first.block, 20u);
+  space.give_back_prepared(first);
+  const store::Run second = *space.take_unprepared(50);
+  EXPECT_TRUE(second.block >= first.block + first.count ||
+              second.block + second.count <= first.block);
+  space.give_back(second);  // the write failed
+  EXPECT_EQ(space.prepared(), first.count);
+  EXPECT_EQ(sum(space), 200u);
+  space.begin_punch(first);
+  space.end_punch(first);
+  EXPECT_EQ(space.prepared(), 0u);
+}
+
+TEST(Space, KeepsLongWritesTogetherWhenOnlyScatteredBlocksArePrepared) {
+  Space space(4000);
+  const store::Run run = *space.take(400);
+  space.make_live(run);
+  for (uint64_t i = 0; i < run.count; i += 2) space.retire({run.block + i, 1}, 1, 0);
+  space.set_durable_mark(1);
+  std::vector<store::Run> freed;
+  space.release(freed);
+  EXPECT_EQ(space.prepared(), 200u);
+  EXPECT_EQ(space.take(64)->count, 64u);
+  EXPECT_EQ(space.prepared(), 200u);
+  EXPECT_LT(space.take(1)->block, run.block + run.count);
+}
+
 TEST(Space, AReaderHoldsWhatWasFreedAfterItBegan) {
   Space space(1000);
   const store::Run run = *space.take(1);

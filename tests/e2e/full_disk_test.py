@@ -182,7 +182,8 @@ class Trial:
         self.say("somebody else's file was deleted, the waiting writes went on")
 
     def run(self):
-        others = self.disk.fill("others", leave=40 * MIB)
+        # The pool may have prepared up to 32 MiB of its file by now: less than the volume in all.
+        others = self.disk.fill("others", leave=24 * MIB)
         self.a_deleted_point_frees()
         self.a_discard_frees()
         self.a_kill_and_a_restart_change_nothing()
@@ -204,7 +205,7 @@ def main():
     if args.fs == "tmpfs":
         enter_namespace()
     with Scratch("full") as scratch:
-        disk = SmallDisk(args.fs, scratch, 128 if args.fs != "xfs" else 400)
+        disk = SmallDisk(args.fs, scratch, 192 if args.fs != "xfs" else 400)
         trial = None
         try:
             trial = Trial(args.stored, disk.path, disk)

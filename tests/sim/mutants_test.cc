@@ -14,7 +14,7 @@
 namespace hozon::sim {
 namespace {
 
-constexpr uint64_t kSeedsMost = 60;
+constexpr uint64_t kSeedsMost = 150;
 
 TEST(Mutants, NoneIsGreen) {
   const Catch seen = hunt(quarries()[0], 2);
