@@ -9,6 +9,9 @@ namespace hozon::store {
 namespace {
 constexpr uint64_t kVisitsPerTurn = 32;
 constexpr uint64_t kPointsPerTurn = 64;
+// What was given back can be used after a checkpoint. For so many blocks (64 MiB) it is worth one
+// at once; less waits for the next idle one.
+constexpr uint64_t kBlocksPerCheckpoint = 16384;
 }  // namespace
 
 Reclaimer::Reclaimer(PoolCore& core) : core_(core), mutex_(core.executor), wake_(core.executor) {}
@@ -231,6 +234,10 @@ void Reclaimer::finish(Walk& walk, Edge kept) {
   } else {
     core_.catalog.remove_point(point);
   }
+  if (freed_blocks_ >= kBlocksPerCheckpoint) {
+    freed_blocks_ = 0;
+    core_.checkpointer->request();
+  }
   core_.checkpointer->wake();
 }
 
@@ -243,6 +250,7 @@ void Reclaimer::keep_as_fork(Point* point) {
 void Reclaimer::retire_all(const Walk& walk) {
   if (!walk.freed) return;
   const uint64_t generation = core_.next_generation();
+  freed_blocks_ += walk.freed->set_count();
   walk.freed->for_each_run(nullptr, [&](Run run) { core_.space.retire(run, 0, generation); });
 }
 

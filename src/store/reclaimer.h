@@ -86,6 +86,7 @@ class Reclaimer {
   Mutex mutex_;  // one walk at a time
   Event wake_;
   std::vector<Unshared> unshared_;
+  uint64_t freed_blocks_ = 0;  // since a checkpoint was asked for because of them
 };
 
 }  // namespace hozon::store
