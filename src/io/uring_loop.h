@@ -1,6 +1,6 @@
 // src/io/uring_loop.h
-// The event loop over io_uring: all operations of one turn go to the kernel in one system call,
-// which also waits for the next results.
+// The event loop over io_uring: operations go to the kernel a few at a time, the last of a turn
+// with the system call that also waits for the next results.
 //
 // The ring is made disabled and enabled by the first run(), so that the kernel takes the thread of
 // run() for its only submitter. Results that do not fit into the completion queue are kept by the
@@ -44,6 +44,8 @@ class UringLoop final : public LoopBase {
   void fill_submission_queue();
   void prepare(io_uring_sqe* sqe, uint64_t about);
   static void prepare_start(io_uring_sqe* sqe, IoOp& op);
+  void hand_over();
+  static void check(int result);
   void submit_and_wait(std::optional<uint64_t> limit_ns);
   void reap();
   void handle(uint64_t about, int32_t result);
