@@ -138,6 +138,25 @@ TEST_F(DefragmenterTest, LeavesWhatASnapshotShares) {
   }(*this));
 }
 
+TEST_F(DefragmenterTest, GivesBackTheRoomForWhatASnapshotTookMeanwhile) {
+  run([](DefragmenterTest& t) -> Task<void> {
+    co_await t.scatter();
+    EXPECT_TRUE(co_await t.pool_->flush());
+    DefragmentReport report;
+    Group moving(*t.loop_);
+    moving.start([](DefragmenterTest& in, DefragmentReport& into) -> Task<void> {
+      into = co_await in.defragment();
+    }(t, report));
+    co_await t.snapshot("s");  // while the blocks are being copied
+    co_await moving.wait();
+    EXPECT_EQ(report.bytes_moved, 0u);
+    EXPECT_EQ(report.bytes_left, kSize);
+    EXPECT_EQ(t.pool_->stats().in_flight_bytes, 0u);
+    co_await t.expect_content(t.target_, t.model_);
+    co_await t.expect_sound();
+  }(*this));
+}
+
 TEST_F(DefragmenterTest, GuestsWriteAndSnapshotMeanwhile) {
   run([](DefragmenterTest& t) -> Task<void> {
     for (int round = 0; round < 10; ++round) {
