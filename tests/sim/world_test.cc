@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "cut_count.h"
 
@@ -264,6 +265,57 @@ TEST(FullFilesystem, MakesACheckpointWaitWhereABrokenDiskFailsThePool) {
     (void)session.close();  // it may say again that the pool has failed
     ASSERT_FALSE(session.pool) << "but it ends";
   }
+}
+
+// How many pages of the data hold blocks that are full of `letter`.
+uint64_t pages_of(const SimPower& power, char letter) {
+  const std::vector<std::byte> bytes(kPageSize, static_cast<std::byte>(letter));
+  uint64_t count = 0;
+  for (uint64_t page = 0; page < power.image(0).size_bytes() / kPageSize; ++page)
+    count += std::memcmp(power.image(0).page(page).data(), bytes.data(), kPageSize) == 0;
+  return count;
+}
+
+Task<Status> write_and_discard(store::Pool& pool, uint64_t blocks) {
+  const store::Target target = *pool.target("v");
+  const std::vector<std::byte> gone(kPageSize, std::byte{'g'}), kept(kPageSize, std::byte{'k'});
+  for (uint64_t i = 0; i < blocks; ++i)
+    HOZON_CO_CHECK(co_await pool.write(target, i * kPageSize, i % 2 == 0 ? kept : gone, false));
+  for (uint64_t i = 1; i < blocks; i += 2)
+    HOZON_CO_CHECK(co_await pool.discard(target, i * kPageSize, kPageSize, false));
+  HOZON_CO_CHECK(co_await pool.checkpoint());
+  co_return co_await pool.checkpoint();
+}
+
+// Holes of single blocks are not made while there is room: they would cost more than they give.
+TEST(FullFilesystem, GetsBackEveryFreeBlockOfThePoolHoweverScattered) {
+  constexpr uint64_t kBlocks = 64;
+  SimPower power(8_MiB, 512_KiB);
+  Session session(power, 1);
+  ASSERT_EQ(session.create(), "");
+  ASSERT_EQ(session.open({}), "");
+  Result<store::VolumeInfo> made;
+  ASSERT_EQ(session.run(session.pool->create_volume("v", 1_MiB), made, "create"), "");
+  Status status;
+  ASSERT_EQ(session.run(write_and_discard(*session.pool, kBlocks), status, "fill"), "");
+  ASSERT_TRUE(status) << status.error().what;
+  ASSERT_GT(pages_of(power, 'g'), kBlocks / 4) << "nothing hides in the file";
+
+  power.faults.push_back({.kind = IoOp::Kind::kWrite, .disk = 0, .error = ENOSPC, .sticky = true});
+  bool answered = false;
+  spawn([](store::Pool& pool, Status& into, bool& over) -> Task<void> {
+    const std::vector<std::byte> bytes(kPageSize, std::byte{'n'});
+    into = co_await pool.write(*pool.target("v"), 0, bytes, false);
+    over = true;
+  }(*session.pool, status, answered));
+  const auto is_over = [&] { return answered; };
+  EXPECT_NE(session.run_until(is_over, "wait", {.stall_ns = 2'000'000'000}), "") << "it waits";
+  EXPECT_EQ(pages_of(power, 'g'), 0u);
+  EXPECT_EQ(pages_of(power, 'k'), kBlocks / 2);
+  power.faults.clear();
+  EXPECT_EQ(session.run_until(is_over, "go on", {.stall_ns = 5'000'000'000}), "");
+  EXPECT_TRUE(status);
+  EXPECT_EQ(session.close(), "");
 }
 
 }  // namespace
