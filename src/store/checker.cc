@@ -16,7 +16,8 @@ constexpr uint64_t kVisitsPerTurn = 16;
 
 }  // namespace
 
-Checker::Checker(PoolCore& core, bool verify_data) : core_(core), verify_data_(verify_data) {}
+Checker::Checker(PoolCore& core, bool verify_data)
+    : core_(core), verify_data_(verify_data), verifier_(core.executor, core.data) {}
 Checker::~Checker() = default;
 
 void Checker::error(std::string sentence) {
@@ -170,7 +171,11 @@ Task<Status> Checker::check_point(const ViewPoint& point) {
   if (parent != points_.end()) parents = co_await parents_root(parent->second, point.height);
   Place place{point.root, parents, point.height, 0};
   // A parent that is lower hangs somewhere under slot 0: visit() finds it when it gets there.
-  co_return co_await visit(point, place);
+  const Status status = co_await visit(point, place);
+  std::vector<BadBlock> found = co_await verifier_.finish();
+  for (BadBlock& bad : found)
+    co_await damaged(point, 0, bad.index, bad.block, std::move(bad.reason));
+  co_return status;
 }
 
 Task<Result<std::unique_ptr<format::NodeBlock>>> Checker::read_node(const ViewPoint& point,
@@ -228,45 +233,21 @@ Task<Status> Checker::visit(const ViewPoint& point, Place place) {
           co_await visit(point, Place{own, parents, static_cast<uint8_t>(place.level - 1), at}));
     }
   }
-  if (place.level == 1)
-    HOZON_CO_CHECK(co_await visit_leaf(point, place.index, std::move(introduced)));
+  if (place.level == 1) co_await visit_leaf(point, place.index, std::move(introduced));
   co_return Status{};
 }
 
-Task<Status> Checker::visit_leaf(const ViewPoint& point, uint64_t index,
-                                 std::vector<Pointer> introduced) {
+Task<void> Checker::visit_leaf(const ViewPoint& point, uint64_t index,
+                               std::vector<Pointer> introduced) {
   for (size_t slot = 0; slot < introduced.size(); ++slot) {
     if (introduced[slot].is_null()) continue;
     ++report_.data_blocks;
     if (!introduce(point.name, introduced[slot], (index + slot) * kBlockSize))
       introduced[slot] = Pointer{};
   }
-  if (!verify_data_) co_return Status{};
-  for (size_t slot = 0; slot < introduced.size();) {
-    const uint64_t block = introduced[slot].block;
-    size_t end = slot + 1;
-    while (block != 0 && end < introduced.size() && introduced[end].block == block + (end - slot))
-      ++end;
-    if (block != 0) {
-      AlignedBuffer buffer((end - slot) * kBlockSize);
-      const int failure = co_await core_.data.read(block * kBlockSize, buffer.span());
-      for (size_t i = slot; i < end; ++i) {
-        const std::span<std::byte> one = buffer.span().subspan((i - slot) * kBlockSize, kBlockSize);
-        int own_failure = failure;
-        std::string reason;
-        if (failure != 0 && end - slot > 1)
-          own_failure = co_await core_.data.read((block + i - slot) * kBlockSize, one);
-        if (own_failure != 0)
-          reason = errno_to_error(-own_failure, "cannot be read").what;
-        else if (crc32c(one) != introduced[i].crc32c)
-          reason = "is damaged (checksum differs)";
-        if (!reason.empty())
-          co_await damaged(point, 0, index + i, introduced[i].block, std::move(reason));
-      }
-    }
-    slot = end;
-  }
-  co_return Status{};
+  if (!verify_data_) co_return;
+  std::vector<DataRun> runs = runs_of(index, introduced);
+  for (DataRun& run : runs) co_await verifier_.add(std::move(run));
 }
 
 }  // namespace hozon::store

@@ -19,6 +19,7 @@
 #include "base/task.h"
 #include "store/bitmap.h"
 #include "store/core.h"
+#include "store/run_verifier.h"
 
 namespace hozon::store {
 
@@ -55,7 +56,7 @@ class Checker {
   Task<Status> check_superblocks();
   Task<Status> check_point(const ViewPoint& point);
   Task<Status> visit(const ViewPoint& point, Place place);
-  Task<Status> visit_leaf(const ViewPoint& point, uint64_t index, std::vector<Pointer> introduced);
+  Task<void> visit_leaf(const ViewPoint& point, uint64_t index, std::vector<Pointer> introduced);
   Task<Status> check_journal();
   Task<Status> check_tree_blocks();
   // The node on disk (or still to be written); empty and an error in the report when damaged.
@@ -73,6 +74,7 @@ class Checker {
 
   PoolCore& core_;
   bool verify_data_;
+  RunVerifier verifier_;
   CheckReport report_;
   uint64_t errors_left_out_ = 0;
   uint64_t damaged_nodes_ = 0;

@@ -2,14 +2,12 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
-#include "base/crc32c.h"
+#include "store/run_verifier.h"
 
 namespace hozon::store {
 namespace {
 
 constexpr uint64_t kDescentsPerStep = 64;
-constexpr uint64_t kReadsInFlight = 8;
 // Of the children of a point so many are compared with; leaving some out only costs reading twice.
 constexpr size_t kChildrenMax = 8;
 
@@ -125,7 +123,7 @@ Task<void> ScrubWalk::verify_leaf(NodeRef leaf, std::vector<Tree> others, ScrubS
     if (node) beside.push_back(*node);
   }
   const uint64_t first = index_ - index_ % format::kPointersPerNode;
-  std::vector<Read> runs;
+  std::vector<Pointer> to_read(format::kPointersPerNode);
   for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
     const Pointer pointer = leaf->pointer(slot);
     const bool is_new =
@@ -133,39 +131,16 @@ Task<void> ScrubWalk::verify_leaf(NodeRef leaf, std::vector<Tree> others, ScrubS
           return node->pointer(slot).block == pointer.block;
         });
     if (!is_new) continue;
-    const bool joins = !runs.empty() &&
-                       runs.back().index + runs.back().blocks.size() == first + slot &&
-                       runs.back().blocks.back().block + 1 == pointer.block;
-    if (!joins) runs.push_back({first + slot, {}});
-    runs.back().blocks.push_back(pointer);
+    to_read[slot] = pointer;
+    step.bytes += kBlockSize;
+    ++step.data_blocks;
   }
-  Group reads(core_.executor);
-  for (Read& run : runs) {
-    step.bytes += run.blocks.size() * kBlockSize;
-    step.data_blocks += run.blocks.size();
-    reads.start(verify_run(std::move(run), step));
-    if (reads.running() >= kReadsInFlight) co_await reads.wait();
-  }
-  co_await reads.wait();
-}
-
-Task<void> ScrubWalk::verify_run(Read run, ScrubStep& step) {
-  AlignedBuffer buffer(run.blocks.size() * kBlockSize);
-  const uint64_t block = run.blocks[0].block;
-  const int error = co_await core_.data.read(block * kBlockSize, buffer.span());
-  for (size_t i = 0; i < run.blocks.size(); ++i) {
-    const std::span<std::byte> one = buffer.span().subspan(i * kBlockSize, kBlockSize);
-    // After an error of the medium: which of the blocks is it?
-    int own_error = error;
-    std::string reason;
-    if (error != 0 && run.blocks.size() > 1)
-      own_error = co_await core_.data.read((block + i) * kBlockSize, one);
-    if (own_error != 0)
-      reason = errno_to_error(-own_error, "cannot be read").what;
-    else if (crc32c(one) != run.blocks[i].crc32c)
-      reason = "is damaged (checksum differs)";
-    if (!reason.empty()) co_await add_damage(0, run.index + i, block + i, std::move(reason), step);
-  }
+  RunVerifier verifier(core_.executor, core_.data);
+  std::vector<DataRun> runs = runs_of(first, to_read);
+  for (DataRun& run : runs) co_await verifier.add(std::move(run));
+  std::vector<BadBlock> found = co_await verifier.finish();
+  for (BadBlock& bad : found)
+    co_await add_damage(0, bad.index, bad.block, std::move(bad.reason), step);
 }
 
 Task<void> ScrubWalk::add_damage(uint8_t level, uint64_t index, uint64_t block, std::string reason,

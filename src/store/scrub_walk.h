@@ -41,16 +41,11 @@ class ScrubWalk {
     Pointer pointer{};
     NodeRef node;
   };
-  struct Read {
-    uint64_t index;  // in the volume
-    std::vector<Pointer> blocks;
-  };
   std::vector<Tree> neighbours(const Point& point) const;
   Task<bool> is_verified(const std::vector<Tree>& others, Edge edge, uint8_t level);
   Task<void> descend(Tree tree, std::vector<Tree> others, ScrubStep& step);
   Task<NodeRef> enter(Edge edge, uint8_t level, ScrubStep& step);
   Task<void> verify_leaf(NodeRef leaf, std::vector<Tree> others, ScrubStep& step);
-  Task<void> verify_run(Read run, ScrubStep& step);
   Task<void> add_damage(uint8_t level, uint64_t index, uint64_t block, std::string reason,
                         ScrubStep& step);
   void skip(uint8_t level);
