@@ -2,8 +2,8 @@
 // Meeting points of coroutines on one reactor thread: Event, Mutex, Group.
 //
 // Waiters are resumed through an Executor (never inside the caller of set()/unlock()), in the order
-// in which they began to wait. None of them can be copied: `co_await f()` of a reference makes GCC 12
-// wait on a copy, which nobody sets.
+// in which they began to wait. None of them can be copied: `co_await f()` of a reference makes GCC
+// 12 wait on a copy, which nobody sets.
 #pragma once
 
 #include <coroutine>

@@ -68,8 +68,8 @@ class Control {
   Result<JobId> start_pool_check(const std::string& name, bool data, const Caller& caller = {});
 
   // Reads and verifies everything while the pool is used, at most `bytes_per_second` (0: as fast as
-  // the disk allows). Result: the report, there when it is cancelled, too: {"pool", "clean": all was
-  // read and nothing is damaged, "state", "done_bytes", "damaged": [...]}. The job fails
+  // the disk allows). Result: the report, there when it is cancelled, too: {"pool", "clean": all
+  // was read and nothing is damaged, "state", "done_bytes", "damaged": [...]}. The job fails
   // (kCorruption) when damage is found.
   Result<JobId> start_pool_scrub(const std::string& name, uint64_t bytes_per_second,
                                  const Caller& caller = {});

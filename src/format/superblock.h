@@ -20,7 +20,7 @@ inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr uint64_t kKnownIncompatible = 0;
 inline constexpr uint64_t kBitsPerBlock = kBlockSize * 8;
 inline constexpr uint64_t kTotalBlocksMin = 256;  // a pool of 1 MiB
-inline constexpr uint64_t kRingBytesMin = 64 * 1024;
+inline constexpr uint64_t kRingBytesMin = uint64_t{64} << 10;
 inline constexpr uint64_t kJournalHeaderBytes = kBlockSize;
 
 struct Superblock {

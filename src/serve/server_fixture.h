@@ -110,8 +110,9 @@ class ServerThread {
   std::thread thread_;
 };
 
-// A client of bytes. Every send and receive has a deadline of ten seconds, for which the kernel does
-// not restart a call that a signal interrupts, be it only that the process was stopped for a while.
+// A client of bytes. Every send and receive has a deadline of ten seconds, for which the kernel
+// does not restart a call that a signal interrupts, be it only that the process was stopped for a
+// while.
 class RawClient {
  public:
   explicit RawClient(Fd socket) : socket_(std::move(socket)) {

@@ -1,6 +1,7 @@
-// Proves P5 and P20 (docs/durability.md) byte by byte: in every byte of every metadata block one bit
-// is flipped, which bit depends on the byte. Each time the pool must refuse to open by name, or the
-// check must name the place; and whatever is read must be right. Minutes, so not in `make test`.
+// Proves P5 and P20 (docs/durability.md) byte by byte: in every byte of every metadata block one
+// bit is flipped, which bit depends on the byte. Each time the pool must refuse to open by name, or
+// the check must name the place; and whatever is read must be right. Minutes, so not in `make
+// test`.
 
 #include <gtest/gtest.h>
 
@@ -21,8 +22,8 @@ TEST(RotBits, EveryByteOfEveryMetadataBlock) {
     const Place& place = places[at];
     const bool is_last = at + 1 == places.size() || places[at + 1].kind != place.kind;
     for (uint64_t byte = 0; byte < sim::kPageSize; ++byte) {
-      const auto copy = sample.now->fork(
-          {.kind = sim::CrashKind::kCut, .choice = sim::Fate::Choice::kAll});
+      const auto copy =
+          sample.now->fork({.kind = sim::CrashKind::kCut, .choice = sim::Fate::Choice::kAll});
       copy->rot(place.disk(), place.page * sim::kPageSize + byte,
                 static_cast<uint8_t>(1u << (byte * 5 % 8)));
       const bool is_last_frame = place.kind == Kind::kJournalFrames && is_last;

@@ -264,6 +264,7 @@ Task<void> Admin::snapshot() {
   if (!lock(uids, false)) co_return;
   const std::string name = world_.new_name('p');
   std::vector<std::string> names;
+  names.reserve(uids.size());
   for (const uint64_t uid : uids) names.push_back(volume_name(uid));
   if (!begin({AdminOp::Kind::kSnapshot, 0, uids, {}, name, 0})) co_return;
   const auto made = co_await world_.pool().snapshot(names, name);

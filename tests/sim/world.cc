@@ -275,16 +275,17 @@ void World::add_faults() {
   power_->on_fault = [this](const std::string& what) { note("  " + what); };
 }
 
+Task<void> World::count_end(Task<void> actor) {
+  co_await std::move(actor);
+  --actors_running_;
+}
+
 std::string World::run_actors(const Plan& plan) {
   if (plan.faulty) add_faults();
   locks_.clear();
   small_sectors_.clear();
   std::deque<Guest> guests;
   std::deque<Admin> admins;
-  const auto count = [this](Task<void> actor) -> Task<void> {
-    co_await std::move(actor);
-    --actors_running_;
-  };
   for (uint64_t left = random_.between(1, options_.guests_max); left > 0; --left)
     guests.emplace_back(*this, random_.next());
   for (uint64_t left = random_.between(1, options_.admins_max); left > 0; --left)
@@ -297,7 +298,7 @@ std::string World::run_actors(const Plan& plan) {
   for (Guest& guest : guests)
     if (!is_away()) tasks.push_back(guest.run());
   actors_running_ = tasks.size();
-  for (Task<void>& task : tasks) spawn(count(std::move(task)));
+  for (Task<void>& task : tasks) spawn(count_end(std::move(task)));
   const auto done = [this] { return actors_done(); };
   std::string wrong;
   while (true) {

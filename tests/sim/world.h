@@ -103,6 +103,7 @@ class World {
   }
   void audit_listed();
   void audit_copy();
+  Task<void> count_end(Task<void> actor);
   std::string run_actors(const Plan& plan);
   Task<bool> make_room();
   std::string try_damages();
