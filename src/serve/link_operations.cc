@@ -85,6 +85,7 @@ link::DamagedPlace to_link(const store::DamagedPlace& place) {
 
 std::vector<link::DamagedPlace> to_link(const std::vector<store::DamagedPlace>& places) {
   std::vector<link::DamagedPlace> out;
+  out.reserve(places.size());
   for (const store::DamagedPlace& place : places) out.push_back(to_link(place));
   return out;
 }
