@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "client/unix_connect.h"
@@ -123,16 +124,20 @@ Result<Job> Client::start(const std::string& method, const std::string& target, 
 }
 
 Result<Job> Client::follow(Job job) {
-  int64_t patience_end_ms = monotonic_ms() + kRestartPatienceMs;
+  // Counted from the first failure: a request that got no answer may have taken longer already.
+  std::optional<int64_t> failing_since_ms;
   while (!job.is_ended()) {
     if (progress_) progress_(job);
     const Result<Json> now = get(fmt::format("/v1/jobs/{}?wait_ms={}", job.id, kFollowStepMs));
     if (now) {
       job = Job(*now);
-      patience_end_ms = monotonic_ms() + kRestartPatienceMs;
+      failing_since_ms.reset();
       continue;
     }
-    if (now.error().code != Code::kUnavailable || monotonic_ms() > patience_end_ms)
+    const int64_t failed_ms = monotonic_ms();
+    if (!failing_since_ms) failing_since_ms = failed_ms;
+    if (now.error().code != Code::kUnavailable ||
+        failed_ms - *failing_since_ms > kRestartPatienceMs)
       return add_context(now.error(), fmt::format("job {} cannot be followed", job.id));
     std::this_thread::sleep_for(std::chrono::milliseconds(kFollowStepMs));
   }

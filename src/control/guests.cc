@@ -95,7 +95,8 @@ Status Guests::start(const MachineSpec& spec, const std::string& directory, Star
   request.mark = spec.uuid;
   if (mode == StartMode::kIncoming) request.fds = {{incoming_fd, kIncomingFd}};
   DetachedProcess process = HOZON_TRY(DetachedProcess::launch(request));
-  auto qmp = QmpClient::connect(directory + "/" + kQmpSocket, kStartMs);
+  auto qmp = QmpClient::connect(directory + "/" + kQmpSocket, kStartMs,
+                                [&process] { return process.is_running(); });
   if (!qmp) {
     const bool died = !process.is_running();
     (void)process.kill();

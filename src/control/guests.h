@@ -38,7 +38,7 @@ struct GuestHandle {
 
 class Guests {
  public:
-  static constexpr int kStartMs = 20'000;
+  static constexpr int kStartMs = 90'000;
   static constexpr int kQuitMs = 15'000;
 
   explicit Guests(std::string qemu_binary) : qemu_binary_(std::move(qemu_binary)) {}

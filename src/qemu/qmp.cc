@@ -280,7 +280,8 @@ QmpClient::~QmpClient() {
 }
 
 Result<std::unique_ptr<QmpClient>> QmpClient::connect(const std::string& socket_path,
-                                                      int timeout_ms) {
+                                                      int timeout_ms,
+                                                      const std::function<bool()>& keep_trying) {
   constexpr auto kRetryEvery = std::chrono::milliseconds(5);
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   auto state = std::make_shared<State>();
@@ -294,7 +295,7 @@ Result<std::unique_ptr<QmpClient>> QmpClient::connect(const std::string& socket_
     const int cause = socket.error().sys_errno;
     if (cause != ENOENT && cause != ECONNREFUSED && cause != EAGAIN)
       return std::unexpected(std::move(socket.error()));
-    if (Clock::now() >= deadline)
+    if (Clock::now() >= deadline || (keep_trying && !keep_trying()))
       return make_error(Code::kUnavailable, "no QEMU answers at '{}' ({})", socket_path,
                         std::strerror(cause));
     std::this_thread::sleep_for(kRetryEvery);

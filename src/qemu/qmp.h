@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -40,8 +41,9 @@ struct QmpEvent {
 class QmpClient {
  public:
   // Waits for the socket to appear, for the greeting, and negotiates. kUnavailable when that takes
-  // longer.
-  static Result<std::unique_ptr<QmpClient>> connect(const std::string& socket_path, int timeout_ms);
+  // longer, or as soon as `keep_trying` says no before there is a socket.
+  static Result<std::unique_ptr<QmpClient>> connect(const std::string& socket_path, int timeout_ms,
+                                                    const std::function<bool()>& keep_trying = {});
   QmpClient(const QmpClient&) = delete;
   QmpClient& operator=(const QmpClient&) = delete;
   ~QmpClient();
