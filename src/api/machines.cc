@@ -84,9 +84,11 @@ Result<JobId> post_freeze(Control& control, const Request& request, const Caller
 
 Result<JobId> post_resume(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
-  const bool connect = HOZON_TRY(fields.flag_or("connect", false));
+  control::ResumeRequest how;
+  how.connect = HOZON_TRY(fields.flag_or("connect", false));
+  how.instant = HOZON_TRY(fields.flag_or("instant", false));
   HOZON_TRY(fields.finish());
-  return control.start_machine_resume(request.part("machine"), caller, connect);
+  return control.start_machine_resume(request.part("machine"), caller, how);
 }
 
 // For the verbs without parameters: {} or nothing.

@@ -36,6 +36,7 @@ Result<JobId> post_return(Control& control, const Request& request, const Caller
   how.discard_newer = HOZON_TRY(fields.flag_or("discard_newer", false));
   how.disks_only = HOZON_TRY(fields.flag_or("disks_only", false));
   how.state = HOZON_TRY(fields.text_or("state", ""));
+  how.instant = HOZON_TRY(fields.flag_or("instant", false));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), caller,
                                        how);

@@ -69,6 +69,7 @@ struct Arguments {
   bool settings = false;
   bool settings_only = false;
   bool discard_newer = false;
+  bool instant = false;
   bool force = false;
   bool skip_verify = false;
   bool kill = false;

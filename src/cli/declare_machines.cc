@@ -33,7 +33,10 @@ void declare_machines(CLI::App& root, Arguments& a) {
   add_change(noun, a, "resume", "Let a paused or suspended machine go on",
              "hozon machine resume web", machine_resume)
       .required("MACHINE", a.object, which)
-      .flag("--connect", a.connect, "Plug the network of a clone with memory in at once");
+      .flag("--connect", a.connect, "Plug the network of a clone with memory in at once")
+      .flag(
+          "--instant", a.instant,
+          "Of a suspended one: its memory comes page by page, see `hozon snapshot return --help`");
   add_change(noun, a, "freeze", "Let the guest's agent freeze its file systems",
              "hozon machine freeze web --timeout 5", machine_freeze)
       .required("MACHINE", a.object, which)
@@ -146,6 +149,9 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .flag("--memory", a.with_memory, "Of its parts only the memory, and what is named")
       .flag("--disk-only", a.disks_only, "Without its memory: the guest boots from its disks")
       .flag("--discard-newer", a.discard_newer, "What grew from the snapshot goes to the trash")
+      .flag("--instant", a.instant,
+            "At once: its memory comes page by page; until it is suspended and resumed, snapshots\n"
+            "with memory stop it while they are written")
       .text("--state", a.state,
             "As what the machine ends: as-captured (default), running, paused, suspended, down")
       .confirmed();

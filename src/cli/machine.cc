@@ -117,7 +117,8 @@ CommandResult machine_pause(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_resume(const Arguments& args, Context& context) {
-  const client::Json result = HOZON_TRY(context.client().resume_machine(args.object, args.connect));
+  const client::Json result =
+      HOZON_TRY(context.client().resume_machine(args.object, args.connect, args.instant));
   std::string steps;
   for (const std::string& sentence : client::texts_of(result, "steps"))
     steps += "\n  " + printable(sentence);

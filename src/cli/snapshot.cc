@@ -124,6 +124,7 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
   how.disks_only = args.disks_only;
   how.discard_newer = args.discard_newer;
   how.state = args.state;
+  how.instant = args.instant;
   if (!args.plan) {
     const client::Json plan =
         HOZON_TRY(context.client().plan_return(args.object, args.second, how));

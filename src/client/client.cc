@@ -44,8 +44,10 @@ Status put_body(HttpCall& call, const Json& body) {
 }
 
 Json return_body(const ReturnRequest& how) {
-  Json body = {
-      {"disks_only", how.disks_only}, {"state", how.state}, {"discard_newer", how.discard_newer}};
+  Json body = {{"disks_only", how.disks_only},
+               {"state", how.state},
+               {"discard_newer", how.discard_newer},
+               {"instant", how.instant}};
   if (how.has_parts)
     body["parts"] = {{"disks", how.disks}, {"settings", how.settings}, {"memory", how.memory}};
   return body;
@@ -322,8 +324,8 @@ Result<Json> Client::freeze_machine(const std::string& name, uint64_t hold_ms) {
   return run("POST", machine_path(name) + "/freeze", {{"hold_ms", hold_ms}});
 }
 
-Result<Json> Client::resume_machine(const std::string& name, bool connect) {
-  return run("POST", machine_path(name) + "/resume", {{"connect", connect}});
+Result<Json> Client::resume_machine(const std::string& name, bool connect, bool instant) {
+  return run("POST", machine_path(name) + "/resume", {{"connect", connect}, {"instant", instant}});
 }
 
 Result<Json> Client::delete_machine(const std::string& name) {

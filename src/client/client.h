@@ -48,7 +48,7 @@ struct ReturnRequest {
   bool has_parts = false;          // only these, otherwise everything
   std::vector<std::string> disks;  // ids, or "all"
   bool settings = false, memory = false;
-  bool disks_only = false, discard_newer = false;
+  bool disks_only = false, discard_newer = false, instant = false;
   std::string state;  // empty, or one of as-captured, running, paused, suspended, down
 };
 
@@ -121,7 +121,7 @@ class Client {
   // "pause", "suspend", "connect", "thaw", "kill", "undo".
   Result<Json> machine_verb(const std::string& name, const std::string& verb);
   Result<Json> freeze_machine(const std::string& name, uint64_t hold_ms);
-  Result<Json> resume_machine(const std::string& name, bool connect);
+  Result<Json> resume_machine(const std::string& name, bool connect = false, bool instant = false);
   Result<Json> delete_machine(const std::string& name);
 
   Result<std::vector<Snapshot>> snapshots(const std::string& machine, bool with_sizes);

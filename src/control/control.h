@@ -115,10 +115,9 @@ class Control {
                                     const Caller& caller = {});
   Result<JobId> start_machine_pause(const std::string& machine, const Caller& caller = {});
   // Lets a paused machine go on, or wakes a suspended one. Result: Machine, and of one that was
-  // suspended {"steps": [sentence], "renewed": [Renewal]} too. `connect`: a clone's network links
-  // are up at once.
+  // suspended {"steps": [sentence], "renewed": [Renewal], "load": MemoryLoad} too.
   Result<JobId> start_machine_resume(const std::string& machine, const Caller& caller = {},
-                                     bool connect = false);
+                                     const ResumeRequest& how = {});
   // Keeps the memory in the pool and ends QEMU; the guest goes on at that instant when it is
   // resumed. Result: Machine.
   Result<JobId> start_machine_suspend(const std::string& machine, const Caller& caller = {});
@@ -149,7 +148,7 @@ class Control {
   // state that was left, "restarted": bool, "steps": [sentence]}. When the machine could not be
   // started again the job has failed and has this result; the disks are those of the snapshot.
   // After a return with memory also "renewed": [Renewal], what was done to bring the guest up to
-  // date.
+  // date, and "load": MemoryLoad.
   Result<JobId> start_snapshot_return(const std::string& machine, const std::string& snapshot,
                                       const Caller& caller = {}, const ReturnRequest& how = {});
   // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down, or

@@ -16,6 +16,7 @@ Core::Core(Options given, Inventory opened)
       inventory(std::move(opened)),
       storage(directory),
       guests(options.qemu_binary),
+      images(*this),
       jobs(inventory, [this](const std::string& action, const nlohmann::json& arguments) {
         return undo(action, arguments);
       }) {}
@@ -35,6 +36,7 @@ void Core::watch_expiry() {
   while (!ending_) {
     guard.unlock();
     expire(wall_clock_ns());
+    images.collect();
     guard.lock();
     expiry_changed_.wait_for(guard, kExpiryPause, [this] { return ending_; });
   }

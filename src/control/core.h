@@ -3,8 +3,9 @@
 // work that jobs do. Inside of this room only; control.h is for everybody else.
 //
 // The parts: pools.cc, volumes.cc, volume_export.cc, machines.cc, machine_create.cc, snapshots.cc
-// (bookkeeping), snapshot_memory.cc, save_settle.cc, memory_volume.cc, snapshot_return.cc,
-// snapshot_clone.cc, undo.cc (what takes steps back), views.cc.
+// (bookkeeping), snapshot_memory.cc, save_settle.cc, memory_volume.cc, memory_load.cc,
+// memory_image.cc, snapshot_return.cc, snapshot_clone.cc, undo.cc (what takes steps back),
+// views.cc.
 #pragma once
 
 #include <optional>
@@ -13,6 +14,8 @@
 #include "control/guests.h"
 #include "control/inventory.h"
 #include "control/job_board.h"
+#include "control/memory_image.h"
+#include "control/memory_load.h"
 #include "control/storage.h"
 #include "qemu/qemu_binary.h"
 #include "qemu/spec.h"
@@ -72,7 +75,9 @@ class Core {
   Result<QemuBinary> qemu();
   Result<AcceleratorChoice> accelerator();
   // Starts QEMU; with kIncoming the caller feeds it and then calls guests.settle().
-  Status boot(const MachineRow& machine, StartMode mode, int incoming_fd = -1);
+  // `memory_file`: an image that QEMU maps as its memory; empty: memory of its own.
+  Status boot(const MachineRow& machine, StartMode mode, int incoming_fd = -1,
+              const std::string& memory_file = {});
   Status delete_machine(const std::string& uuid);  // may be repeated
   // Journals where the machine's guest shall be in the end, so that a job that was interrupted is
   // done exactly if it is there.
@@ -102,7 +107,8 @@ class Core {
                                   const std::string& snapshot_uuid, MachineRow clone,
                                   bool with_memory);
   Result<nlohmann::json> do_suspend(JobRun& run, const std::string& machine_uuid);
-  Result<nlohmann::json> do_resume(JobRun& run, const std::string& machine_uuid, bool connect);
+  Result<nlohmann::json> do_resume(JobRun& run, const std::string& machine_uuid,
+                                   const ResumeRequest& how);
   // hold_ms: after that the guest is thawed whatever happens.
   Result<nlohmann::json> do_freeze(JobRun& run, const MachineRow& machine, int hold_ms);
   Result<nlohmann::json> do_thaw(JobRun& run, const MachineRow& machine);
@@ -119,8 +125,10 @@ class Core {
                                                  std::vector<TrashRow> rows);
   // Brings the machine up with the snapshot's memory. May be repeated: a QEMU that is half loaded
   // is replaced, one that runs is left alone. It goes on if `run`, and stands still otherwise.
-  // After a failure the machine is down.
-  Status load_memory(const MachineRow& machine, const SnapshotRow& target, bool run);
+  // After a failure the machine is down. `instant`: its pages come when they are touched, if this
+  // host can do that.
+  Result<MemoryLoad> load_memory(const MachineRow& machine, const SnapshotRow& target, bool run,
+                                 bool instant = false);
   // After an interrupted or failed save: QEMU has ended it, its guest is free, and goes on if
   // `run`. kUnavailable while a live save goes on, which cannot be stopped.
   Status settle_save(const std::string& machine_uuid, bool run, bool live);
@@ -142,6 +150,7 @@ class Core {
   Inventory inventory;
   Storage storage;
   Guests guests;
+  MemoryImages images;
   JobBoard jobs;
 
  private:

@@ -42,7 +42,8 @@ std::unexpected<Error> wrong_state(const MachineRow& machine, PowerState state,
 
 }  // namespace
 
-Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd) {
+Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd,
+                  const std::string& memory_file) {
   // QEMU waits without an end for a pool that does not answer: ask first.
   for (const Disk& disk : attached_disks(machine)) {
     const auto stats = storage.stats(disk.pool, kPoolPatienceMs);
@@ -50,8 +51,9 @@ Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd) {
       return add_context(stats.error(), fmt::format("machine '{}' cannot start", machine.name));
   }
   const AcceleratorChoice choice = HOZON_TRY(accelerator());
-  const MachineSpec spec =
-      spec_of(machine, storage, machine_directory(machine.uuid), choice.accelerator);
+  MachineSpec spec = spec_of(machine, storage, machine_directory(machine.uuid), choice.accelerator);
+  spec.memory_file = memory_file;
+  if (memory_file.empty()) images.forget(machine.uuid);
   HOZON_TRY(validate_spec(spec));
   const Status started = guests.start(spec, machine_directory(machine.uuid), mode, incoming_fd);
   if (!started)
@@ -165,16 +167,20 @@ Result<JobId> Control::start_machine_pause(const std::string& machine, const Cal
 }
 
 Result<JobId> Control::start_machine_resume(const std::string& machine, const Caller& caller,
-                                            bool connect) {
+                                            const ResumeRequest& how) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (state == PowerState::kDown && HOZON_TRY(core_->inventory.suspend_of(row.uuid)))
     return core_->begin_machine("machine.resume", row, row.name, caller,
-                                [core = core_.get(), uuid = row.uuid, connect](JobRun& run) {
-                                  return core->do_resume(run, uuid, connect);
+                                [core = core_.get(), uuid = row.uuid, how](JobRun& run) {
+                                  return core->do_resume(run, uuid, how);
                                 });
+  if (how.instant)
+    return make_error(Code::kInvalidArgument,
+                      "machine '{}' is {}, so its memory is there: leave out --instant", row.name,
+                      power_state_name(state));
   if (!lock && state != PowerState::kPaused && state != PowerState::kSuspended)
     return wrong_state(row, state,
                        state == PowerState::kDown ? "`hozon machine start` starts it"

@@ -68,6 +68,15 @@ Result<bool> choose_parts(const SnapshotRow& target, const ReturnRequest& how,
   return memory;
 }
 
+Status check_instant(const ReturnPlan& plan) {
+  if (!plan.instant) return {};
+  if (!plan.with_memory)
+    return make_error(Code::kInvalidArgument, "this return loads no memory: leave out --instant");
+  if (plan.wanted != PowerState::kSuspended) return {};
+  return make_error(Code::kInvalidArgument,
+                    "a machine that ends suspended is read whole: leave out --instant");
+}
+
 // In which state the machine shall be in the end.
 Result<PowerState> final_state(const ReturnPlan& plan, const std::string& wanted) {
   if (wanted == "running") return PowerState::kUp;
@@ -191,6 +200,8 @@ Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
   plan.state = core.guests.state(machine_uuid).state;
   plan.wanted = HOZON_TRY(final_state(plan, how.state));
   if (plan.wanted == PowerState::kDown) plan.with_memory = false;
+  plan.instant = how.instant;
+  HOZON_TRY(check_instant(plan));
   if (plan.state != PowerState::kDown && !is_running(plan.state))
     return make_error(Code::kWrongState, "machine '{}' is {}: wait until it is up, paused or down",
                       plan.before.name, power_state_name(plan.state));

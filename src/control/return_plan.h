@@ -40,6 +40,7 @@ struct ReturnPlan {
   PowerState state = PowerState::kDown;   // before
   PowerState wanted = PowerState::kDown;  // in the end
   bool with_memory = false;               // that is loaded
+  bool instant = false;                   // page by page
 };
 
 // Refuses what cannot work, changes nothing.

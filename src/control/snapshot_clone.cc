@@ -53,6 +53,7 @@ Result<SnapshotRow> clone_memory(Core& core, JobRun& run, const MachineRow& owne
   sleep.environment = snapshot.environment;
   sleep.memory = snapshot.memory;
   sleep.memory["is_foreign"] = true;
+  sleep.memory["image"] = MemoryImages::id_of(snapshot);
   std::vector<std::string> volumes;
   for (const Disk& disk : clone.disks) {
     sleep.disks.push_back({disk.id, disk.volume, disk.pool, sleep.uuid, disk.size_bytes, {}});

@@ -31,12 +31,22 @@ Status check_memory_gate(Core& core, const MachineRow& machine, const SnapshotRo
   return check_memory_restorable(saved, now);
 }
 
+std::string mapped_memory_sentence(const std::string& machine) {
+  return fmt::format(
+      "its memory comes page by page from a saved one (--instant), which QEMU saves only while "
+      "the guest stands still; `hozon machine suspend {}` and `resume` give it memory of its own",
+      machine);
+}
+
 std::vector<std::string> live_memory_obstacles(Core& core, const std::string& machine_uuid) {
   std::vector<std::string> obstacles;
   if (const Status possible = check_live_save_possible(); !possible)
     obstacles.push_back(possible.error().what);
   const auto guest = core.guests.handle(machine_uuid);
   if (!guest) return obstacles;
+  if (const auto machine = core.inventory.machine(machine_uuid);
+      machine && core.images.is_mapped(machine_uuid))
+    obstacles.push_back(mapped_memory_sentence(machine->name));
   const auto capabilities =
       guest->qmp->call("query-migrate-capabilities", json::object(), kAnswerMs);
   if (capabilities && !knows_background_snapshot(*capabilities))

@@ -1,16 +1,20 @@
 // A snapshot with memory: disks and RAM of one instant, while the guest goes on.
 //
 // The order is that of qemu-facts.md, section 1. `stop` halts the vCPUs and flushes; the disks'
-// points are made; `migrate` with background-snapshot write-protects the RAM and QEMU 7.2 resumes
-// the guest by itself. `cont` is sent only when no RESUME came although the first page was seen on
-// the stream: earlier it would let the guest run before the protection, and the memory would be of
-// a later instant than the disks. A save is never cancelled: QEMU 7.2 would freeze the guest.
+// points are made; `migrate` with background-snapshot write-protects the RAM. Until 8.2 QEMU then
+// resumes the guest by itself; from 9.0 on it leaves a guest that was stopped to us. `cont` is sent
+// only when no RESUME came although the first page was seen on the stream: earlier it would let the
+// guest run before the protection, and the memory would be of a later instant than the disks. A
+// save is never cancelled: QEMU 7.2 would freeze the guest.
+#include <cstdlib>
+
 #include "control/core.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/migration.h"
 #include "control/names.h"
 #include "control/settings.h"
+#include "control/snapshot_gate.h"
 #include "qemu/ram_image.h"
 #include "qemu/ram_save.h"
 #include "qemu/write_protection.h"
@@ -138,6 +142,8 @@ Status MemorySave::choose_mode() {
     info_.mode_reason = "the machine is suspended";
   } else if (!was_up_) {
     info_.mode_reason = "the machine was paused and stays so";
+  } else if (core_.images.is_mapped(machine_.uuid)) {
+    info_.mode_reason = mapped_memory_sentence(machine_.name);
   } else if (const Status possible = check_live_save_possible(); !possible) {
     info_.mode_reason = possible.error().what;
   } else if (const Status accepted = set_capabilities(*qmp_, true); !accepted) {

@@ -3,98 +3,23 @@
 //
 // Before that step everything can be refused and the machine goes on (or is started again) as it
 // was. After it the return has happened, whatever becomes of QEMU: the result says so.
-#include <fcntl.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <thread>
 
 #include "control/after_load.h"
 #include "control/core.h"
 #include "control/json.h"
+#include "control/memory_load.h"
 #include "control/names.h"
 #include "control/return_plan.h"
 #include "control/settings.h"
 #include "control/suspend.h"
-#include "qemu/ram_save.h"
 
 namespace hozon::control {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kLoadMs = 600'000;
-constexpr int kContinueMs = 60'000;
-constexpr int kHelperEndMs = 10'000;
-
-Result<std::array<Fd, 2>> make_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
-  return std::array<Fd, 2>{Fd(ends[0]), Fd(ends[1])};
-}
-
-// Until QEMU has taken in the whole stream, and says so.
-Status wait_loaded(Core& core, const MachineRow& machine) {
-  const uint64_t deadline = monotonic_us() + uint64_t{kLoadMs} * 1000;
-  while (monotonic_us() < deadline) {
-    const GuestHandle guest = HOZON_TRY(core.guests.handle(machine.uuid));
-    const json status = HOZON_TRY(guest.qmp->call("query-status"));
-    if (status.value("status", "") != "inmigrate") return {};
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return make_error(Code::kUnavailable, "QEMU did not take in the memory in time");
-}
-
-Status feed_memory(Core& core, const MachineRow& machine, const SnapshotRow& target) {
-  auto pipe = HOZON_TRY(make_pipe());
-  HOZON_TRY(core.boot(machine, StartMode::kIncoming, pipe[0].get()));
-  pipe[0] = Fd();
-  const std::string name = "load-" + new_uuid();
-  RamHelper helper = HOZON_TRY(start_ram_load(
-      {.program = core.options.program_directory + "/hozon-ram",
-       .directory = core.machine_directory(machine.uuid),
-       .name = name,
-       .uri =
-           core.storage.uri(machine.pool, volume_of_disk(machine.name, kMemoryDisk), target.uuid),
-       .ram_bytes = machine.memory_bytes},
-      pipe[1].get()));
-  pipe[1] = Fd();
-  const RamStatus verdict = HOZON_TRY(wait_ram_helper(helper, kLoadMs));
-  if (verdict.phase != RamPhase::kDone)
-    return add_context(verdict.error, "the saved memory could not be given to QEMU");
-  HOZON_TRY(wait_loaded(core, machine));
-  (void)helper.process.wait_end(kHelperEndMs);  // its last words go into the status file
-  core.remove_helper_files(machine.uuid, name);
-  return {};
-}
-
-Status continue_loaded(Core& core, const MachineRow& machine) {
-  const GuestHandle guest = HOZON_TRY(core.guests.handle(machine.uuid));
-  HOZON_TRY(guest.qmp->call("cont", json::object(), kContinueMs));
-  return {};
-}
-
-}  // namespace
-
-Status Core::load_memory(const MachineRow& machine, const SnapshotRow& target, bool run) {
-  Status loaded;
-  if (const auto guest = guests.handle(machine.uuid)) {
-    const auto status = guest->qmp->call("query-status");
-    if (!status || status->value("status", "") == "inmigrate")
-      HOZON_TRY(guests.kill(machine.uuid, ""));
-  }
-  if (guests.state(machine.uuid).state == PowerState::kDown)
-    loaded = feed_memory(*this, machine, target);
-  if (loaded && target.memory.value("is_foreign", false)) loaded = set_links(*this, machine, false);
-  if (loaded && run) loaded = continue_loaded(*this, machine);
-  if (loaded) return guests.settle(machine.uuid);
-  (void)guests.kill(machine.uuid, "the saved memory could not be loaded");
-  return loaded;
-}
-
-namespace {
 
 // What the next hozond does when this one ends before the machine is up again.
 Result<uint64_t> journal_start(JobRun& run, const ReturnPlan& plan) {
@@ -110,14 +35,15 @@ Result<uint64_t> journal_start(JobRun& run, const ReturnPlan& plan) {
 struct Story {
   std::vector<std::string> steps;
   json renewed = json::array();
+  json load = nullptr;  // null: no memory was loaded
 };
 
 Status load_again(Core& core, JobRun& run, const ReturnPlan& plan, Story& story) {
   const bool runs = plan.wanted == PowerState::kUp;
   run.step("loading memory");
-  HOZON_TRY(core.load_memory(plan.after, plan.target, runs));
-  story.steps.push_back(runs ? "memory loaded; the machine goes on where it was"
-                             : "memory loaded; the machine is paused there");
+  const MemoryLoad load = HOZON_TRY(core.load_memory(plan.after, plan.target, runs, plan.instant));
+  story.steps.push_back(sentence_of(load, runs));
+  story.load = to_json(load);
   if (!runs) return {};
   const bool foreign = plan.target.memory.value("is_foreign", false);
   for (const Renewal& renewal : renew_guest(core, plan.after, !foreign)) {
@@ -234,7 +160,8 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
                   to_json(settings_changes(settings_of(plan.before), settings_of(plan.after)))},
                  {"restarted", start && started.has_value()},
                  {"steps", story.steps},
-                 {"renewed", story.renewed}};
+                 {"renewed", story.renewed},
+                 {"load", story.load}};
   if (started) return result;
   run.set_result(std::move(result));
   return make_error(started.error().code,

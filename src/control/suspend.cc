@@ -55,7 +55,8 @@ Result<json> Core::do_suspend(JobRun& run, const std::string& machine_uuid) {
                          guests.state(machine_uuid).state == PowerState::kUp);
 }
 
-Result<json> Core::do_resume(JobRun& run, const std::string& machine_uuid, bool connect) {
+Result<json> Core::do_resume(JobRun& run, const std::string& machine_uuid,
+                             const ResumeRequest& how) {
   const MachineRow machine = HOZON_TRY(inventory.machine(machine_uuid));
   const auto found = HOZON_TRY(inventory.suspend_of(machine_uuid));
   if (!found)
@@ -65,8 +66,8 @@ Result<json> Core::do_resume(JobRun& run, const std::string& machine_uuid, bool 
   const bool foreign = slept.memory.value("is_foreign", false);
   run.step("loading memory");
   HOZON_TRY(run.journal("resume.settle", {{"machine", machine_uuid}}));
-  HOZON_TRY(load_memory(machine, slept, false));
-  if (foreign && connect) HOZON_TRY(set_links(*this, machine, true));
+  const MemoryLoad load = HOZON_TRY(load_memory(machine, slept, false, how.instant));
+  if (foreign && how.connect) HOZON_TRY(set_links(*this, machine, true));
   uint64_t step = 0;
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.end_suspend(machine_uuid));
@@ -81,14 +82,14 @@ Result<json> Core::do_resume(JobRun& run, const std::string& machine_uuid, bool 
     const GuestHandle guest = HOZON_TRY(guests.handle(machine_uuid));
     HOZON_TRY(guest.qmp->call("cont"));
     HOZON_TRY(guests.settle(machine_uuid));
-    renewals = renew_guest(*this, machine, !foreign || connect);
+    renewals = renew_guest(*this, machine, !foreign || how.connect);
   }
   run.step("giving the kept memory back");
   HOZON_TRY(delete_snapshot(machine_uuid, slept.uuid));
   HOZON_TRY(run.forget(step));
   json result = HOZON_TRY(machine_json(machine_uuid));
-  result["steps"] = json::array({goes_on ? "memory loaded; the machine goes on where it was"
-                                         : "memory loaded; the machine is paused, as it was"});
+  result["load"] = to_json(load);
+  result["steps"] = json::array({sentence_of(load, goes_on)});
   result["renewed"] = json::array();
   for (const Renewal& renewal : renewals) {
     result["steps"].push_back(sentence_of(renewal));

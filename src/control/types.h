@@ -289,8 +289,14 @@ struct ReturnRequest {
   std::optional<ReturnParts> parts;  // absent: all that the snapshot has
   bool disks_only = false;  // leaves a saved memory aside: the machine boots, as after a power cut
   std::string state;        // "as-captured" (or empty), "running", "paused", "suspended", "down"
+  bool instant = false;     // its memory comes page by page, when the guest touches it
   bool discard_newer = false;      // what grew from the snapshot goes to the trash
   uint64_t restores_trash_ns = 0;  // of an undo: what went to the trash at that time comes back
+};
+
+struct ResumeRequest {
+  bool connect = false;  // a clone's network links are up at once
+  bool instant = false;  // as of a return
 };
 
 // One setting that differs between two states of a machine: "memory_bytes", "disk vdb", "nic net0".

@@ -172,7 +172,7 @@ Result<Settled> load_guest(Core& core, const json& arguments) {
   const SnapshotRow target =
       HOZON_TRY(core.inventory.snapshot(machine.uuid, text_of(arguments, "target")));
   const bool as_saved = target.memory.value("state_after_load", "up") == "up";
-  const Status loaded = core.load_memory(
+  const auto loaded = core.load_memory(
       machine, target, link::bool_field_or(arguments, "run", as_saved).value_or(as_saved));
   if (loaded) return Settled::kFinished;
   if (loaded.error().code == Code::kUnavailable) return std::unexpected(loaded.error());

@@ -45,6 +45,9 @@ Result<std::string> Core::find_pool(const std::string& volume, const std::string
 
 Status Core::refuse_if_machines(const std::string& pool, const std::string& volume,
                                 const std::string& instead) {
+  if (MemoryImages::is_image_volume(volume))
+    return make_error(Code::kWrongState,
+                      "volume '{}' is memory of running machines, and goes by itself", volume);
   const std::string user = HOZON_TRY(inventory.user_of_volume(pool, volume));
   if (user.empty()) return {};
   return make_error(Code::kWrongState, "volume '{}' belongs to machine '{}': {}", volume, user,

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -15,6 +16,7 @@
 
 #include "base/log.h"
 #include "qemu/files.h"
+#include "qemu/ram_serve.h"
 #include "qemu/ram_store.h"
 #include "qemu/stream_buffer.h"
 
@@ -34,6 +36,10 @@ struct Options {
   uint64_t ram_bytes = 0;
   std::string status_path;
   std::string spill_directory = "/tmp";
+  std::string mount;
+  int fuse_fd = -1;
+  int slots_fd = -1;
+  RamPages pages = RamPages::kInStream;
   int patience_ms = kNbdPatienceMs;
 };
 
@@ -53,13 +59,13 @@ Result<uint64_t> parse_number(const std::string& name, const std::string& text) 
 
 Result<Options> parse_options(const std::vector<std::string>& arguments) {
   if (arguments.empty())
-    return make_error(Code::kInvalidArgument, "hozon-ram: save, load or info?");
+    return make_error(Code::kInvalidArgument, "hozon-ram: save, load, serve or info?");
   Options options;
   options.verb = arguments[0];
-  if (options.verb != "save" && options.verb != "load" && options.verb != "info" &&
-      options.verb != "drain")
-    return make_error(Code::kInvalidArgument, "hozon-ram: '{}' is not save, load, drain or info",
-                      options.verb);
+  constexpr std::string_view kVerbs[] = {"save", "load", "serve", "drain", "info"};
+  if (std::ranges::find(kVerbs, options.verb) == std::end(kVerbs))
+    return make_error(Code::kInvalidArgument,
+                      "hozon-ram: '{}' is not save, load, serve, drain or info", options.verb);
   for (size_t i = 1; i < arguments.size(); i += 2) {
     const std::string& name = arguments[i];
     if (i + 1 == arguments.size())
@@ -77,6 +83,14 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
       options.ram_bytes = HOZON_TRY(parse_number(name, value));
     else if (name == "--patience-ms")
       options.patience_ms = static_cast<int>(HOZON_TRY(parse_number(name, value)));
+    else if (name == "--mount")
+      options.mount = value;
+    else if (name == "--pages")
+      options.pages = value == "mapped" ? RamPages::kMapped : RamPages::kInStream;
+    else if (name == "--fuse-fd")
+      options.fuse_fd = static_cast<int>(HOZON_TRY(parse_number(name, value)));
+    else if (name == "--slots-fd")
+      options.slots_fd = static_cast<int>(HOZON_TRY(parse_number(name, value)));
     else if (name != "--name")  // only a mark on the command line
       return make_error(Code::kInvalidArgument, "hozon-ram: option '{}' is not known", name);
   }
@@ -87,6 +101,11 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
   if (options.verb == "info") return options;
   if (options.status_path.empty())
     return make_error(Code::kInvalidArgument, "hozon-ram: --status is missing");
+  if (options.verb == "serve") {
+    if (options.mount.empty())
+      return make_error(Code::kInvalidArgument, "hozon-ram: --mount is missing");
+    return options;
+  }
   if (options.stream_fd < 3 || ::fcntl(options.stream_fd, F_GETFD) < 0)
     return make_error(Code::kInvalidArgument, "hozon-ram: --stream-fd names no open descriptor");
   return options;
@@ -230,8 +249,8 @@ int load(const Options& options) {
   RamProgress progress;
   Reporter reporter(options.status_path, options.ram_bytes, progress);
   reporter.phase(RamPhase::kRunning);
-  const Status loaded =
-      load_ram_image(options.uri, options.ram_bytes, stream.get(), options.patience_ms, progress);
+  const Status loaded = load_ram_image(options.uri, options.ram_bytes, stream.get(),
+                                       options.patience_ms, options.pages, progress);
   if (!loaded) {
     log_error("load failed: {}", loaded.error().what);
     // QEMU 7.2 waits for ever on a stream that ends before its first byte; this it refuses at once.
@@ -303,6 +322,14 @@ int run_ram_helper(const std::vector<std::string>& arguments) {
   if (options->verb == "save") return save(*options, arguments);
   if (options->verb == "drain") return drain(*options);
   if (options->verb == "load") return load(*options);
+  if (options->verb == "serve")
+    return run_ram_serve({.uri = options->uri,
+                          .ram_bytes = options->ram_bytes,
+                          .status_path = options->status_path,
+                          .mount = options->mount,
+                          .fuse_fd = options->fuse_fd,
+                          .slots_fd = options->slots_fd},
+                         arguments);
   const Status printed = print_info(*options);
   if (!printed) fmt::print(stderr, "hozon-ram: {}\n", printed.error().what);
   return printed ? 0 : 1;

@@ -2,7 +2,9 @@
 // The program hozon-ram: the process that stands between QEMU and a memory volume (see ram_save.h).
 //
 //   hozon-ram save --stream-fd N --uri URI --ram-bytes B --status FILE [--spill-dir DIR] [--name X]
-//   hozon-ram load --stream-fd N --uri URI --ram-bytes B --status FILE [--name X]
+//   hozon-ram load --stream-fd N --uri URI --ram-bytes B --status FILE [--pages stream|mapped]
+//                  [--name X]
+//   hozon-ram serve ...      see ram_serve.h
 //   hozon-ram info --uri URI --ram-bytes B
 // Common: --patience-ms N, how long a silent NBD server is waited for (default kNbdPatienceMs).
 //

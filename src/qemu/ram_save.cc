@@ -35,6 +35,7 @@ Result<RamHelper> start_helper(const RamHelperRequest& request, const char* verb
                  "--spill-dir",   ".",
                  "--patience-ms", std::to_string(request.patience_ms),
                  "--name",        request.name};
+  if (request.is_mapped) launch.argv.insert(launch.argv.end(), {"--pages", "mapped"});
   launch.directory = request.directory;
   launch.log_file = request.name + ".log";
   launch.pid_file = request.name + ".pid";

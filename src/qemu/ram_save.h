@@ -45,6 +45,7 @@ struct RamHelperRequest {
   std::string uri;   // NBD URI of the memory volume, or of its point
   uint64_t ram_bytes = 0;
   int patience_ms = 60'000;  // how long a silent NBD server is waited for
+  bool is_mapped = false;    // load: QEMU maps the image, so only the devices' state is sent
 };
 
 enum class RamPhase {

@@ -272,8 +272,24 @@ class PageLoader {
 
 }  // namespace
 
+namespace {
+
+Status load_pages(NbdVolume& volume, const RamImageInfo& info, int stream, RamProgress& progress) {
+  PageLoader pages(volume, info, stream, progress);
+  if (Status loaded = pages.run(info.ram_bytes); !loaded) return loaded;
+  if (pages.checksum().page_count() == info.page_count &&
+      pages.checksum().value() == info.pages_crc32c)
+    return {};
+  return make_error(
+      Code::kCorruption,
+      "the pages in the memory image are damaged ({} found, {} saved); nothing of it runs",
+      pages.checksum().page_count(), info.page_count);
+}
+
+}  // namespace
+
 Status load_ram_image(const std::string& uri, uint64_t ram_bytes, int stream, int patience_ms,
-                      RamProgress& progress) {
+                      RamPages pages, RamProgress& progress) {
   const auto volume = HOZON_TRY(NbdVolume::open(uri, patience_ms));
   const RamImageInfo info = HOZON_TRY(read_ram_image_info(*volume, ram_bytes));
   std::vector<std::byte> thin(info.thin_bytes);
@@ -283,14 +299,8 @@ Status load_ram_image(const std::string& uri, uint64_t ram_bytes, int stream, in
   progress.thin_bytes = thin.size();
   const auto head = std::span(thin).first(info.insert_offset);
   if (Status written = write_all(stream, head, progress); !written) return written;
-  PageLoader pages(*volume, info, stream, progress);
-  if (Status loaded = pages.run(ram_bytes); !loaded) return loaded;
-  if (pages.checksum().page_count() != info.page_count ||
-      pages.checksum().value() != info.pages_crc32c)
-    return make_error(
-        Code::kCorruption,
-        "the pages in the memory image are damaged ({} found, {} saved); nothing of it runs",
-        pages.checksum().page_count(), info.page_count);
+  if (pages == RamPages::kInStream)
+    if (Status loaded = load_pages(*volume, info, stream, progress); !loaded) return loaded;
   return write_all(stream, std::span<const std::byte>(thin).subspan(info.insert_offset), progress);
 }
 

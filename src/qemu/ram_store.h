@@ -60,9 +60,11 @@ class RamImageWriter : public PageSink {
 
 // The header of the image, when it is valid.
 Result<RamImageInfo> read_ram_image_info(NbdVolume& volume, uint64_t ram_bytes);
-// Writes the full stream of the image to `stream`. When any checksum is wrong it returns before the
+// kMapped: QEMU maps the image (ram_serve.h), so the stream holds the state of the devices alone.
+enum class RamPages { kInStream, kMapped };
+// Writes the stream of the image to `stream`. When any checksum is wrong it returns before the
 // device state is written, so that the receiver cannot take the stream for complete.
 Status load_ram_image(const std::string& uri, uint64_t ram_bytes, int stream, int patience_ms,
-                      RamProgress& progress);
+                      RamPages pages, RamProgress& progress);
 
 }  // namespace hozon

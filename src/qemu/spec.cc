@@ -97,6 +97,8 @@ Status check_processor(const MachineSpec& spec) {
                format_bytes(kMemoryBytesMin), format_bytes(kMemoryBytesMax));
   if (spec.memory_bytes % 1_MiB != 0)
     return bad(spec, "memory of {} bytes is not a multiple of 1 MiB", spec.memory_bytes);
+  if (!spec.memory_file.empty() && !spec.memory_file.starts_with('/'))
+    return bad(spec, "memory image '{}' is not an absolute path", spec.memory_file);
   if (spec.cpus < 1 || spec.cpus > kCpusMax)
     return bad(spec, "{} CPUs; choose 1 to {}", spec.cpus, kCpusMax);
   if (!spec.machine_type.starts_with("pc-q35-") || has_control_characters(spec.machine_type) ||
@@ -194,7 +196,10 @@ void add_board(CommandLine& line, const MachineSpec& spec) {
   line.add("-smp", topology, "smp " + topology);
   const std::string size = fmt::format("{}M", spec.memory_bytes / 1_MiB);
   line.add("-m", size, "memory " + size);
-  line.add("-object", "memory-backend-ram,id=m0,size=" + size);
+  line.add("-object", spec.memory_file.empty()
+                          ? "memory-backend-ram,id=m0,size=" + size
+                          : "memory-backend-file,id=m0,share=off,size=" + size +
+                                ",mem-path=" + escaped(spec.memory_file));
   line.add("-rtc", "base=utc,clock=host");
   if (!spec.vmgenid.empty()) line.add_device({{"driver", "vmgenid"}}, {{"guid", spec.vmgenid}});
   if (!spec.kernel.empty()) {

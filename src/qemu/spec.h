@@ -5,9 +5,9 @@
 // Invariants
 //   I1  Every PCI device has a pinned address; disks and NICs keep theirs when others come or go.
 //   I2  The machine type is versioned and the CPU model named; neither "host" nor "max" is
-//   accepted. I3  Guest RAM is one anonymous block called m0: background saving needs it anonymous,
-//   and the
-//       name is part of the migration stream.
+//   accepted.
+//   I3  Guest RAM is one block called m0, because the name is part of the migration stream. It is
+//       anonymous, because background saving needs that, unless it is mapped from a saved image.
 //   I4  Sockets and logs are named relative to the machine's directory, QEMU's working directory,
 //   so a
 //       long path does not matter and the command line holds nothing of it.
@@ -71,6 +71,8 @@ struct MachineSpec {
   std::string vmgenid;  // uuid, or "auto"; empty: no such device
   bool agent = true;    // a virtio-serial port for the guest agent
   bool vga = false;
+  // Absolute path of a memory image that QEMU maps privately (ram_serve.h); empty: fresh memory.
+  std::string memory_file;
 };
 
 enum class StartMode {
