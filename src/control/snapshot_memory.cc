@@ -26,8 +26,12 @@ using nlohmann::json;
 
 constexpr int kStopMs = 90'000;
 constexpr int kListenMs = 100;
-constexpr uint64_t kResumePatienceUs = 1'000'000;  // after the first page, before we send `cont`
-constexpr uint64_t kSilenceUs = 300'000'000;       // without any progress: something hangs
+// After the first page, before we send `cont`: to a QEMU that resumes by itself, and to another.
+constexpr uint64_t kResumePatienceUs = 1'000'000;
+constexpr uint64_t kEventPatienceUs = 5'000;
+constexpr int kFirstMajorLeftToUs = 9;
+constexpr int kWatchMs = 2;                   // while the guest stands still
+constexpr uint64_t kSilenceUs = 300'000'000;  // without any progress: something hangs
 constexpr int kAnswerMs = 2000;
 constexpr int kHelperEndMs = 10'000;
 constexpr int kVerdictSliceMs = 200;
@@ -58,7 +62,9 @@ class MemorySave {
   Status choose_mode();
   Status note_environment();
   Status journal_way_back();
-  Status listen(RamStatus& status);
+  Status listen(RamStatus& status, int wait_ms = kListenMs);
+  bool waits_for_us(uint64_t since_first_page_us) const;
+  Status let_run();
   Status keep_going();
   Result<RamStatus> wait_stored();
   Status take_verdict(const std::string& end);
@@ -204,8 +210,8 @@ Status MemorySave::keep_going() {
 }
 
 // Takes in what happened since the last call: events of QEMU and the helper's counters.
-Status MemorySave::listen(RamStatus& status) {
-  const auto event = qmp_->wait_event({"STOP", "RESUME"}, seen_event_, kListenMs);
+Status MemorySave::listen(RamStatus& status, int wait_ms) {
+  const auto event = qmp_->wait_event({"STOP", "RESUME"}, seen_event_, wait_ms);
   if (event) {
     seen_event_ = event->number;
     if (event->name == "STOP" && stopped_at_us_ == 0) stopped_at_us_ = event->qemu_time_us;
@@ -222,6 +228,27 @@ Status MemorySave::listen(RamStatus& status) {
   return {};
 }
 
+// Whether the guest stands still because this QEMU does not resume it.
+bool MemorySave::waits_for_us(uint64_t since_first_page_us) const {
+  const bool left_to_us = std::atoi(qmp_->qemu_version().c_str()) >= kFirstMajorLeftToUs;
+  return live_ && !resumed_ &&
+         since_first_page_us > (left_to_us ? kEventPatienceUs : kResumePatienceUs);
+}
+
+// After the end of the save.
+Status MemorySave::let_run() {
+  if (!was_up_ || suspends_) return {};
+  if (!live_) HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
+  // The RESUME may be waiting in the queue still.
+  RamStatus ignored;
+  for (int i = 0; !resumed_ && i < 20; ++i) {
+    HOZON_TRY(listen(ignored));
+    // A save so short that its first page was not seen before its end.
+    if (i == 1 && waits_for_us(UINT64_MAX)) HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
+  }
+  return {};
+}
+
 Status MemorySave::follow() {
   run_.step("saving memory");
   RamStatus status;
@@ -229,14 +256,14 @@ Status MemorySave::follow() {
   uint64_t last_progress_us = monotonic_us();
   uint64_t first_page_us = 0;
   for (;;) {
-    HOZON_TRY(listen(status));
+    HOZON_TRY(listen(status, live_ && !resumed_ ? kWatchMs : kListenMs));
     const uint64_t now = monotonic_us();
     if (status.stream_bytes != last_bytes) {
       last_bytes = status.stream_bytes;
       last_progress_us = now;
     }
     if (first_page_us == 0 && status.first_page_ns != 0) first_page_us = now;
-    if (live_ && !resumed_ && first_page_us != 0 && now - first_page_us > kResumePatienceUs) {
+    if (first_page_us != 0 && waits_for_us(now - first_page_us)) {
       HOZON_TRY(qmp_->call("cont"));
       first_page_us = now;
     }
@@ -276,17 +303,10 @@ Status MemorySave::take_verdict(const std::string& end) {
   if (end != "completed")
     return make_error(Code::kIo, "QEMU could not save the memory of machine '{}' ({})",
                       machine_.name, end);
-  if (!live_ && was_up_ && !suspends_) {
-    HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
-  }
+  HOZON_TRY(let_run());
   const RamStatus verdict = HOZON_TRY(wait_stored());
   if (verdict.phase != RamPhase::kDone)
     return add_context(verdict.error, "the memory could not be stored");
-  // The RESUME may be waiting in the queue still.
-  for (int i = 0; was_up_ && !suspends_ && !resumed_ && i < 20; ++i) {
-    RamStatus ignored = verdict;
-    HOZON_TRY(listen(ignored));
-  }
   if (live_) HOZON_TRY(set_capabilities(*qmp_, false));
   note_result(verdict);
   HOZON_TRY(memory_volume_.keep(row_.uuid));

@@ -26,6 +26,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr auto kReportEvery = std::chrono::milliseconds(100);
+// Until the first page has been seen somebody may wait for exactly that, with the guest stopped.
+constexpr auto kLookEvery = std::chrono::milliseconds(2);
 constexpr int kUsage = 2;
 constexpr size_t kArgumentsMax = 16;
 
@@ -145,7 +147,16 @@ class Reporter {
  private:
   void run() {
     std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, kReportEvery, [&] { return stopping_; })) {
+    auto reported = std::chrono::steady_clock::now();
+    for (;;) {
+      const bool looks = buffer_ != nullptr && !has_told_first_page_;
+      if (changed_.wait_for(lock, looks ? kLookEvery : kReportEvery, [&] { return stopping_; }))
+        return;
+      const auto now = std::chrono::steady_clock::now();
+      const bool first_page = looks && progress_.first_page_ns != 0;
+      if (!first_page && now - reported < kReportEvery) continue;
+      has_told_first_page_ = has_told_first_page_ || first_page;
+      reported = now;
       const bool first_bytes =
           status_.phase == RamPhase::kReady && buffer_ != nullptr && buffer_->received_bytes() > 0;
       if (first_bytes) status_.phase = RamPhase::kRunning;
@@ -177,6 +188,7 @@ class Reporter {
   RamStatus status_;
   const StreamBuffer* buffer_ = nullptr;
   bool stopping_ = false;
+  bool has_told_first_page_ = false;
   std::thread thread_;
 };
 

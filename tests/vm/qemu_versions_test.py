@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Proves: the guest goes on after the cut of a snapshot with memory whether QEMU continues it by itself (up
+to 8.2) or leaves that to us (from 9.0), and is never continued by us before its memory is protected, that is
+before the first page stands on the stream.
+
+Method: every real program of Hozon with a stand-in for QEMU (fake_qemu.py), whose log tells the order.
+usage: qemu_versions_test.py --programs DIR --guest DIR
+"""
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from snapshot_case import SnapshotCase, main
+
+FAKE = pathlib.Path(__file__).with_name("fake_qemu.py")
+
+
+class VersionCase:
+    version, resumes, delay = "9.1.0", "no", "0.3"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tools = tempfile.mkdtemp(prefix="hz-fake-")
+        shutil.copy(FAKE, cls.tools + "/qemu-system-x86_64")
+        cls.before = dict(os.environ)
+        os.environ.update({"PATH": f"{cls.tools}:{os.environ['PATH']}", "HOZON_ACCEL": "tcg",
+                           "FAKE_QEMU_VERSION": cls.version, "FAKE_QEMU_RESUMES": cls.resumes,
+                           "FAKE_QEMU_DELAY": cls.delay})
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        os.environ.clear()
+        os.environ.update(cls.before)
+        shutil.rmtree(cls.tools)
+
+    def start(self):
+        self.name = "fake"
+        self.hozon("machine", "create", "fake", "--memory", "64M", "--disk", "1M", "--kernel",
+                   f"{self.guest}/vmlinuz")
+        self.hozon("machine", "start", "fake")
+
+    def words(self):
+        log = pathlib.Path(self.machine()["directory"], "fake.log").read_text().split()
+        return log[log.index("stop"):] if "stop" in log else log
+
+    def save(self):
+        """The snapshot's memory record, and what QEMU was told and did from the stop on."""
+        made = self.snapshot("s")["memory"]
+        self.assertEqual(made["mode"], "live", made)
+        self.assertEqual(made["zero_pages"], 0)
+        self.assertEqual(made["unchanged_pages"], 0)
+        self.assertEqual(self.state(), "up")
+        return made, self.words()
+
+    def check_load(self):
+        self.assertEqual(self.returned("s")["load"]["mode"], "full")
+        self.assertEqual(self.state(), "up")
+        sizes = [int(w[7:]) for w in self.words() if w.startswith("loaded-")]
+        self.assertGreater(sizes[-1], 2 << 20)
+
+
+class LeftToUs(VersionCase, SnapshotCase):
+    def test_it_is_continued_once_at_the_first_page(self):
+        self.start()
+        made, words = self.save()
+        self.assertEqual(words.count("cont"), 1, words)
+        self.assertLess(words.index("first-page"), words.index("cont"), words)
+        self.assertLess(words.index("cont"), words.index("completed"), words)
+        self.assertGreater(made["stop_us"], 300_000)  # the stand-in's delay
+        self.assertLess(made["stop_us"], 300_000 + 250_000, "the first page was seen late")
+        self.check_load()
+
+    def test_a_guest_that_was_paused_stays_so(self):
+        self.start()
+        self.hozon("machine", "pause", "fake")
+        made = self.snapshot("s")["memory"]
+        self.assertEqual((made["mode"], self.state()), ("stopped", "paused"))
+        self.assertNotIn("cont", self.words())
+
+
+class LeftToUsAndDoneAtOnce(VersionCase, SnapshotCase):
+    delay = "0"
+
+    def test_a_save_that_is_over_before_it_is_seen_continues_too(self):
+        self.start()
+        _, words = self.save()
+        self.assertEqual(words.count("cont"), 1, words)
+        self.assertLess(words.index("first-page"), words.index("cont"), words)
+        self.check_load()
+
+
+class ByItself(VersionCase, SnapshotCase):
+    version, resumes = "8.2.0", "yes"
+
+    def test_it_is_not_continued_by_us(self):
+        self.start()
+        made, words = self.save()
+        self.assertNotIn("cont", words)
+        self.assertLess(made["stop_us"], 250_000)
+        self.check_load()
+
+
+class OldButLeftToUs(VersionCase, SnapshotCase):
+    version, delay = "8.2.0", "2"
+
+    def test_one_that_stays_paused_is_continued_after_a_while(self):
+        self.start()
+        _, words = self.save()
+        self.assertEqual(words.count("cont"), 1, words)
+        self.assertLess(words.index("first-page"), words.index("cont"), words)
+
+
+if __name__ == "__main__":
+    main(sys.modules["__main__"])
