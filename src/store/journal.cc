@@ -89,8 +89,12 @@ Status Journal::write_frame(OpenFrame& frame) {
   header.mark = mark_;
   std::memcpy(header.pool_tag.data(), pool_id_.data(), header.pool_tag.size());
   format::seal_frame(frame.bytes, header);
+  // Of the page that it ends in nothing else is in use yet, unless the frame began in it: the rest
+  // is zeros, since the kernel would have to read a page of which only a part is written.
+  if (const uint64_t end = head_ + size; end > round_up(head_, kPage))
+    frame.bytes.resize(round_up(end, kPage) - head_);
   const int error = device_.write_now(format::kJournalHeaderBytes + ring_offset(head_),
-                                      std::as_bytes(std::span(frame.bytes.data(), size)));
+                                      std::as_bytes(std::span(frame.bytes)));
   if (error != 0 && !mutant(Mutant::kIgnoredJournalError))
     return errno_error(-error, "write the pool's journal");
   head_ += size;

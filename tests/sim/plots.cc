@@ -235,7 +235,9 @@ std::string cut_with_one_good_superblock(uint64_t seed, uint64_t& crashes) {
 // same size is written in the same place, and the process is killed: the one behind it, which was
 // dropped before, must not count again.
 std::string write_over_a_lost_frame(uint64_t seed, uint64_t& crashes) {
-  static constexpr uint64_t kMany = 40;  // so that the second frame begins in another sector
+  // A header of 64 bytes and records of 32: a frame of one page. The second frame has a page of its
+  // own, which writing the first one again does not fill with zeros.
+  static constexpr uint64_t kMany = (kBlock - 64) / 32;
   Stage stage(Stage::disks(1_MiB), seed);
   if (!stage.create(kMany + 1)) return stage.wrong();
   stage.write(0, kMany + 1, 'a');
