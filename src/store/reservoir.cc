@@ -31,7 +31,8 @@ bool Reservoir::keeps_freed() const {
 }
 
 bool Reservoir::is_due() const {
-  return core_.space.prepared() < wanted() && !core_.headroom->is_short() &&
+  const uint64_t enough = is_filling_ ? wanted() : wanted() / 2;
+  return core_.space.prepared() < enough && !core_.headroom->is_short() &&
          core_.free_for_guests() > 4 * run_blocks() && core_.executor.now_ns() >= not_before_ns_;
 }
 
@@ -50,8 +51,10 @@ Task<void> Reservoir::loop() {
       retired_ = 0;
       (void)co_await core_.flusher->flush_mark();
     } else if (is_due()) {
+      is_filling_ = true;
       co_await prepare();
     } else {
+      is_filling_ = false;
       co_await wake_;
     }
   }

@@ -40,7 +40,10 @@ class Reservoir {
   PoolCore& core_;
   Event wake_;
   AlignedBuffer zeros_;
-  uint64_t retired_ = 0;        // blocks, since guests' blocks were last made reusable
+  uint64_t retired_ = 0;  // blocks, since guests' blocks were last made reusable
+  // From half empty to full: the filesystem's own record of it is synced with the guest's next
+  // flush, so rather seldom and much than often.
+  bool is_filling_ = false;
   uint64_t not_before_ns_ = 0;  // after a refusal
 };
 
