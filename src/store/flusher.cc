@@ -8,6 +8,9 @@
 namespace hozon::store {
 namespace {
 
+// So many flushes after one write each make a habit; one that is broken ends it.
+constexpr uint64_t kHabit = 8;
+
 Task<void> sync_data(PoolCore& core) { (void)co_await core.sync_data(); }
 
 Task<void> sync_journal(PoolCore& core) {
@@ -34,6 +37,22 @@ Task<Status> Flusher::flush() {
   }
   if (!core_.health) co_return core_.health;
   co_return Status{};
+}
+
+Task<Status> Flusher::guest_flush() {
+  single_writes_ = writes_ == 1 ? single_writes_ + 1 : 0;
+  writes_ = 0;
+  return flush();
+}
+
+void Flusher::note_write() {
+  ++writes_;
+  if (writes_ == 1 && single_writes_ >= kHabit && !running_ && !core_.closing)
+    core_.background.start(run_ahead());
+}
+
+Task<void> Flusher::run_ahead() {
+  if (core_.health) co_await run();
 }
 
 Task<void> Flusher::run() {

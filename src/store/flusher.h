@@ -22,6 +22,11 @@ class Flusher {
   explicit Flusher(PoolCore& core);
   // Every frame that is in the kernel now, and the data it maps, is durable on return.
   Task<Status> flush();
+  // A guest's flush, and a guest's write that is about to be answered. Who waits for a flush after
+  // each write (a database's log) will do so again: once that is plain the sync begins with the
+  // write, and the flush that comes meets it half done.
+  Task<Status> guest_flush();
+  void note_write();
   // As flush(), and the mark that says so is durable too: frees blocks that waited for it.
   Task<Status> flush_mark();
   // A checkpoint holds everything up to `sequence`.
@@ -30,8 +35,11 @@ class Flusher {
 
  private:
   Task<void> run();
+  Task<void> run_ahead();
   PoolCore& core_;
   bool running_ = false;
+  uint64_t writes_ = 0;         // since the last guest_flush()
+  uint64_t single_writes_ = 0;  // so many times in a row a single write was flushed
   Event done_;
   uint64_t durable_sequence_ = 0;
 };

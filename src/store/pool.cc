@@ -435,7 +435,7 @@ Task<Status> Pool::discard(Target target, uint64_t offset, uint64_t length, bool
 
 Task<Status> Pool::flush() {
   if (Status usable = core_->usable(); !usable) co_return usable;
-  co_return co_await core_->flusher->flush();
+  co_return co_await core_->flusher->guest_flush();
 }
 
 Task<Result<std::vector<Extent>>> Pool::block_status(Target target, uint64_t offset,

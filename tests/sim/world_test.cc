@@ -313,8 +313,44 @@ TEST(FullFilesystem, GetsBackEveryFreeBlockOfThePoolHoweverScattered) {
   EXPECT_EQ(pages_of(power, 'g'), 0u);
   EXPECT_EQ(pages_of(power, 'k'), kBlocks / 2);
   power.faults.clear();
-  EXPECT_EQ(session.run_until(is_over, "go on", {.stall_ns = 5'000'000'000}), "");
+  // A disk of the simulator may be slow until the next timer is due: that of an idle checkpoint.
+  EXPECT_EQ(session.run_until(is_over, "go on", {.stall_ns = 60'000'000'000}), "");
   EXPECT_TRUE(status);
+  EXPECT_EQ(session.close(), "");
+}
+
+// Writes one after the other, each `per_flush`-th flushed.
+Task<Status> write_blocks(store::Pool& pool, uint64_t count, uint64_t per_flush) {
+  const std::vector<std::byte> bytes(kPageSize, std::byte{'w'});
+  for (uint64_t i = 1; i <= count; ++i) {
+    HOZON_CO_CHECK(co_await pool.write(*pool.target("v"), i * kPageSize, bytes, false));
+    if (i % per_flush == 0) HOZON_CO_CHECK(co_await pool.flush());
+  }
+  co_return Status{};
+}
+
+TEST(Flush, IsBegunWithTheWriteForThoseWhoFlushAfterEachOne) {
+  SimPower power(8_MiB, 512_KiB);
+  Session session(power, 1);
+  ASSERT_EQ(session.create(), "");
+  ASSERT_EQ(session.open({.background = false}), "");
+  Result<store::VolumeInfo> made;
+  ASSERT_EQ(session.run(session.pool->create_volume("v", 1_MiB), made, "create"), "");
+  const auto is_stable = [&] { return power.undecided(CrashKind::kCut) == 0; };
+  Status status;
+  const auto do_write = [&](uint64_t count, uint64_t per_flush) {
+    EXPECT_EQ(session.run(write_blocks(*session.pool, count, per_flush), status, "write"), "");
+    EXPECT_TRUE(status);
+  };
+  do_write(1, 2);
+  EXPECT_NE(session.run_until(is_stable, "no habit yet"), "");
+  do_write(20, 1);
+  EXPECT_TRUE(is_stable());
+  do_write(1, 2);
+  EXPECT_EQ(session.run_until(is_stable, "the habit"), "");
+  do_write(2, 2);  // two at once: no habit any more
+  do_write(1, 2);
+  EXPECT_NE(session.run_until(is_stable, "the habit is over"), "");
   EXPECT_EQ(session.close(), "");
 }
 
