@@ -36,6 +36,8 @@ Result<control::MachineRequest> decode_machine_request(const std::string& body) 
   request.kernel = HOZON_TRY(path_field(fields, "kernel"));
   request.initrd = HOZON_TRY(path_field(fields, "initrd"));
   request.append = HOZON_TRY(fields.text_or("append", ""));
+  request.firmware = HOZON_TRY(fields.text_or("firmware", request.firmware));
+  request.tpm = HOZON_TRY(fields.flag_or("tpm", false));
   for (JsonFields& disk : HOZON_TRY(fields.objects_or_none("disks"))) {
     control::DiskRequest wanted;
     wanted.size_bytes = HOZON_TRY(disk.number_or("size_bytes", 0));

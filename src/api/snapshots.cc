@@ -37,6 +37,7 @@ Result<JobId> post_return(Control& control, const Request& request, const Caller
   how.disks_only = HOZON_TRY(fields.flag_or("disks_only", false));
   how.state = HOZON_TRY(fields.text_or("state", ""));
   how.instant = HOZON_TRY(fields.flag_or("instant", false));
+  how.reset_nvram = HOZON_TRY(fields.flag_or("reset_nvram", false));
   HOZON_TRY(fields.finish());
   return control.start_snapshot_return(request.part("machine"), request.part("snapshot"), caller,
                                        how);

@@ -45,7 +45,7 @@ struct Arguments {
   std::string description;
   std::string image;
   std::string image_format;
-  std::string kernel, initrd, append;
+  std::string kernel, initrd, append, firmware;
   std::string until;
   std::string state;
   std::string quiesce;
@@ -70,6 +70,8 @@ struct Arguments {
   bool settings_only = false;
   bool discard_newer = false;
   bool instant = false;
+  bool reset_nvram = false;
+  bool tpm = false;
   bool force = false;
   bool skip_verify = false;
   bool kill = false;

@@ -17,6 +17,8 @@ void declare_machines(CLI::App& root, Arguments& a) {
       .text("--kernel", a.kernel, "Kernel file to boot directly")
       .text("--initrd", a.initrd, "Initial RAM disk for the kernel")
       .text("--append", a.append, "Command line of the kernel")
+      .text("--firmware", a.firmware, "What it boots with: bios (default), uefi, uefi-secure")
+      .flag("--tpm", a.tpm, "With a TPM, whose state belongs to every snapshot")
       .text("--description", a.description, "What it is for")
       .text("--pool", a.pool, "Pool of its disks (default main)");
   add_verb(noun, a, "list", "List machines", "hozon machine list", machine_list);
@@ -148,6 +150,7 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .flag("--settings", a.settings, "Of its parts only the settings, and what is named")
       .flag("--memory", a.with_memory, "Of its parts only the memory, and what is named")
       .flag("--disk-only", a.disks_only, "Without its memory: the guest boots from its disks")
+      .flag("--reset-nvram", a.reset_nvram, "With the firmware's variables as of a new machine")
       .flag("--discard-newer", a.discard_newer, "What grew from the snapshot goes to the trash")
       .flag("--instant", a.instant,
             "At once: its memory comes page by page; until it is suspended and resumed, snapshots\n"

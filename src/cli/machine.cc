@@ -73,6 +73,8 @@ CommandResult machine_create(const Arguments& args, Context& context) {
   request.kernel = absolute_path(args.kernel);
   request.initrd = absolute_path(args.initrd);
   request.append = args.append;
+  request.firmware = args.firmware;
+  request.tpm = args.tpm;
   const client::Json result = HOZON_TRY(context.client().create_machine(request));
   context.printer().done(result, args.object,
                          "Machine {} is ready. Start it: hozon machine start {}", args.object,

@@ -125,6 +125,7 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
   how.discard_newer = args.discard_newer;
   how.state = args.state;
   how.instant = args.instant;
+  how.reset_nvram = args.reset_nvram;
   if (!args.plan) {
     const client::Json plan =
         HOZON_TRY(context.client().plan_return(args.object, args.second, how));

@@ -47,7 +47,8 @@ Json return_body(const ReturnRequest& how) {
   Json body = {{"disks_only", how.disks_only},
                {"state", how.state},
                {"discard_newer", how.discard_newer},
-               {"instant", how.instant}};
+               {"instant", how.instant},
+               {"reset_nvram", how.reset_nvram}};
   if (how.has_parts)
     body["parts"] = {{"disks", how.disks}, {"settings", how.settings}, {"memory", how.memory}};
   return body;
@@ -298,6 +299,8 @@ Result<Json> Client::create_machine(const MachineRequest& request) {
   if (!request.kernel.empty()) body["kernel"] = request.kernel;
   if (!request.initrd.empty()) body["initrd"] = request.initrd;
   if (!request.append.empty()) body["append"] = request.append;
+  if (!request.firmware.empty()) body["firmware"] = request.firmware;
+  if (request.tpm) body["tpm"] = true;
   body["disks"] = Json::array();
   for (const DiskRequest& disk : request.disks) {
     Json object = Json::object();

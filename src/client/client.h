@@ -33,6 +33,8 @@ struct MachineRequest {
   uint64_t memory_bytes = 0;  // 0: the server's default
   uint64_t cpus = 0;
   std::string kernel, initrd, append;  // absolute paths
+  std::string firmware;                // empty: the server's default
+  bool tpm = false;
 };
 
 struct SnapshotRequest {
@@ -48,7 +50,7 @@ struct ReturnRequest {
   bool has_parts = false;          // only these, otherwise everything
   std::vector<std::string> disks;  // ids, or "all"
   bool settings = false, memory = false;
-  bool disks_only = false, discard_newer = false, instant = false;
+  bool disks_only = false, discard_newer = false, instant = false, reset_nvram = false;
   std::string state;  // empty, or one of as-captured, running, paused, suspended, down
 };
 

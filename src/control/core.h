@@ -117,6 +117,8 @@ class Core {
   Status delete_points(const std::string& pool, const std::vector<std::string>& volumes,
                        const std::string& point);
   Status delete_snapshot(const std::string& machine_uuid, const std::string& uuid);
+  // After the disks were switched: what the TPM and the firmware go on with. May be repeated.
+  Status settle_firmware(const MachineRow& machine, const ReturnRecord& record);
   // Makes the inventory say that the return has happened.
   Status record_return(const std::string& machine_uuid, const ReturnRecord& record);
   // Brings these back from the trash, newest first, so that what went together finds its children

@@ -6,11 +6,11 @@ namespace {
 
 constexpr const char* kSelectMachines =
     "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
-    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns "
+    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware "
     "FROM machines ORDER BY name";
 constexpr const char* kSelectMachine =
     "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
-    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns "
+    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware "
     "FROM machines WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1";
 
 }  // namespace
@@ -39,6 +39,7 @@ Result<MachineRow> Inventory::machine_of(const Row& row) {
   machine.current_parent = row.text(12);
   machine.created_ns = row.number(13);
   machine.started_ns = row.number(14);
+  machine.firmware = row.text(15);
   for (const Row& disk : HOZON_TRY(database_.query(
            "SELECT id, volume, pool, size_bytes, attached FROM disks WHERE machine = ? ORDER BY id",
            {sql(machine.uuid)})))
@@ -67,11 +68,11 @@ Result<MachineRow> Inventory::machine(const std::string& reference) {
 Status Inventory::insert_machine(const MachineRow& row) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   const Status inserted = database_.run(
-      "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {sql(row.uuid), sql(row.name), sql(row.description), sql(row.pool), sql(row.memory_bytes),
        sql(uint64_t{row.cpus}), sql(row.machine_type), sql(row.cpu_model), sql(row.has_kernel),
        sql(row.has_initrd), sql(row.append), sql(row.vmgenid), sql_or_null(row.current_parent),
-       sql(row.created_ns), sql(row.started_ns)});
+       sql(row.created_ns), sql(row.started_ns), sql(row.firmware)});
   if (!inserted && inserted.error().code == Code::kAlreadyExists)
     return make_error(Code::kAlreadyExists, "a machine named '{}' exists", row.name);
   HOZON_TRY(inserted);
@@ -98,10 +99,11 @@ Status Inventory::replace_devices(const MachineRow& row) {
 Status Inventory::update_machine(const MachineRow& row) {
   HOZON_TRY(database_.run(
       "UPDATE machines SET memory_bytes = ?, cpus = ?, machine_type = ?, cpu_model = ?, "
-      "has_kernel = ?, has_initrd = ?, append = ?, vmgenid = ?, current_parent = ? WHERE uuid = ?",
+      "has_kernel = ?, has_initrd = ?, append = ?, vmgenid = ?, current_parent = ?, "
+      "firmware = ? WHERE uuid = ?",
       {sql(row.memory_bytes), sql(uint64_t{row.cpus}), sql(row.machine_type), sql(row.cpu_model),
        sql(row.has_kernel), sql(row.has_initrd), sql(row.append), sql(row.vmgenid),
-       sql_or_null(row.current_parent), sql(row.uuid)}));
+       sql_or_null(row.current_parent), sql(row.firmware), sql(row.uuid)}));
   return replace_devices(row);
 }
 

@@ -28,6 +28,7 @@ struct MachineRow {
   bool has_kernel = false;
   bool has_initrd = false;
   std::string append;
+  std::string firmware = "bios";  // qemu/firmware.h; its variables are the disk "nvram"
   std::string vmgenid;
   std::string current_parent;
   uint64_t created_ns = 0;

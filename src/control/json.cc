@@ -148,6 +148,7 @@ json to_json(const Machine& machine) {
       {"has_kernel", machine.has_kernel},
       {"has_initrd", machine.has_initrd},
       {"append", machine.append},
+      {"firmware", machine.firmware},
       {"current_parent", machine.current_parent},
       {"current_parent_name", machine.current_parent_name},
       {"snapshot_count", machine.snapshot_count},

@@ -4,11 +4,14 @@
 #include <filesystem>
 
 #include "control/core.h"
+#include "control/firmware_state.h"
 #include "control/image.h"
 #include "control/json.h"
 #include "control/names.h"
 #include "control/plans.h"
 #include "control/settings.h"
+#include "qemu/firmware.h"
+#include "qemu/tpm.h"
 
 namespace hozon::control {
 namespace {
@@ -37,6 +40,8 @@ Status check_request(const MachineRequest& request, const Options& options) {
   HOZON_TRY(check_description(request.description));
   if (request.disks.size() > kDisksMax)
     return make_error(Code::kInvalidArgument, "a machine has at most {} disks", kDisksMax);
+  const Firmware firmware = HOZON_TRY(firmware_from_name(request.firmware));
+  HOZON_TRY(check_firmware(firmware));
   if (request.nic_count > kNicsMax)
     return make_error(Code::kInvalidArgument, "a machine has at most {} NICs", kNicsMax);
   if (request.disks.empty() && request.kernel.empty())
@@ -56,6 +61,28 @@ Status check_request(const MachineRequest& request, const Options& options) {
                         format_bytes(disk.size_bytes), disk.image, format_bytes(image.size_bytes));
   }
   return {};
+}
+
+// Of the firmware's variables, or the TPM.
+Status create_state_volume(Core& core, JobRun& run, const MachineRow& machine, Disk& disk) {
+  const bool is_tpm = disk.id == kTpmDisk;
+  const Firmware firmware = HOZON_TRY(firmware_from_name(machine.firmware));
+  HOZON_TRY(core.create_volume(run, disk.pool, disk.volume, is_tpm ? kTpmVolumeBytes : 0,
+                               is_tpm ? std::string() : firmware_files(firmware).variables));
+  disk.size_bytes = HOZON_TRY(core.storage.volume(disk.pool, disk.volume)).size_bytes;
+  return {};
+}
+
+// The volumes that a new machine gets: its disks, and what its firmware and TPM need.
+std::vector<Disk> wanted_disks(const MachineRequest& request) {
+  std::vector<Disk> disks;
+  const auto add = [&](const std::string& id, uint64_t size_bytes) {
+    disks.push_back({id, volume_of_disk(request.name, id), request.pool, size_bytes, true});
+  };
+  for (size_t i = 0; i < request.disks.size(); ++i) add(disk_id(i), request.disks[i].size_bytes);
+  if (request.firmware != firmware_name(Firmware::kBios)) add(kNvramDisk, 0);
+  if (request.tpm) add(kTpmDisk, kTpmVolumeBytes);
+  return disks;
 }
 
 }  // namespace
@@ -84,6 +111,8 @@ Result<json> Core::do_create(JobRun& run, const MachineRequest& request, Machine
                             request.disks[i].image));
     disk.size_bytes = HOZON_TRY(storage.volume(disk.pool, disk.volume)).size_bytes;
   }
+  for (size_t i = request.disks.size(); i < machine.disks.size(); ++i)
+    HOZON_TRY(create_state_volume(*this, run, machine, machine.disks[i]));
   HOZON_TRY(run.commit([&] { return inventory.update_machine(machine); }));
   return machine_json(machine.uuid);
 }
@@ -109,15 +138,13 @@ Result<JobId> Control::start_machine_create(const MachineRequest& request, const
   row.append = request.append;
   row.vmgenid = new_uuid();
   row.created_ns = wall_clock_ns();
-  for (size_t i = 0; i < request.disks.size(); ++i) {
-    const std::string id = disk_id(i);
-    const std::string volume = volume_of_disk(request.name, id);
-    if (core_->storage.volume(request.pool, volume))
+  row.firmware = request.firmware;
+  row.disks = wanted_disks(request);
+  for (const Disk& disk : row.disks)
+    if (core_->storage.volume(disk.pool, disk.volume))
       return make_error(Code::kAlreadyExists,
                         "a volume named '{}' is in the way of machine '{}': delete or clone it",
-                        volume, request.name);
-    row.disks.push_back({id, volume, request.pool, request.disks[i].size_bytes, true});
-  }
+                        disk.volume, request.name);
   for (unsigned i = 0; i < request.nic_count; ++i)
     row.nics.push_back({fmt::format("net{}", i), HOZON_TRY(core_->fresh_mac()), "user"});
   HOZON_TRY(validate_spec(

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "control/core.h"
+#include "control/firmware_state.h"
 #include "control/json.h"
 #include "control/names.h"
 #include "control/plans.h"
@@ -55,6 +56,8 @@ Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd,
   spec.memory_file = memory_file;
   if (memory_file.empty()) images.forget(machine.uuid);
   HOZON_TRY(validate_spec(spec));
+  HOZON_TRY(check_firmware(spec.firmware));
+  HOZON_TRY(prepare_tpm(*this, machine));
   const Status started = guests.start(spec, machine_directory(machine.uuid), mode, incoming_fd);
   if (!started)
     return add_context(started.error(), fmt::format("machine '{}' cannot start", machine.name));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/firmware_state.h"
 #include "control/names.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
@@ -66,6 +67,18 @@ Result<bool> choose_parts(const SnapshotRow& target, const ReturnRequest& how,
                       "--disks all --settings with --memory, or leave out --memory",
                       target.name);
   return memory;
+}
+
+Status check_reset(const ReturnPlan& plan) {
+  if (!plan.record.reset_nvram) return {};
+  if (find_disk(plan.before, kNvramDisk) == nullptr)
+    return make_error(Code::kWrongState,
+                      "machine '{}' has no firmware variables: leave out --reset-nvram",
+                      plan.before.name);
+  if (!plan.with_memory) return {};
+  return make_error(Code::kInvalidArgument,
+                    "a guest that goes on knows its firmware's variables: --reset-nvram needs "
+                    "--disk-only");
 }
 
 Status check_instant(const ReturnPlan& plan) {
@@ -157,7 +170,8 @@ json to_json(const ReturnRecord& record) {
           {"settings", record.settings},
           {"is_whole", record.is_whole},
           {"discard", record.discard},
-          {"restores_trash_ns", record.restores_trash_ns}};
+          {"restores_trash_ns", record.restores_trash_ns},
+          {"reset_nvram", record.reset_nvram}};
 }
 
 Result<ReturnRecord> return_record_of(const json& object) {
@@ -167,6 +181,7 @@ Result<ReturnRecord> return_record_of(const json& object) {
   record.settings = HOZON_TRY(link::bool_field_or(object, "settings", true));
   record.is_whole = HOZON_TRY(link::bool_field_or(object, "is_whole", true));
   record.restores_trash_ns = HOZON_TRY(link::u64_field_or(object, "restores_trash_ns", 0));
+  record.reset_nvram = HOZON_TRY(link::bool_field_or(object, "reset_nvram", false));
   if (object.contains("disks")) record.disks = HOZON_TRY(link::strings_field(object, "disks"));
   if (object.contains("discard"))
     record.discard = HOZON_TRY(link::strings_field(object, "discard"));
@@ -202,6 +217,8 @@ Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
   if (plan.wanted == PowerState::kDown) plan.with_memory = false;
   plan.instant = how.instant;
   HOZON_TRY(check_instant(plan));
+  plan.record.reset_nvram = how.reset_nvram;
+  HOZON_TRY(check_reset(plan));
   if (plan.state != PowerState::kDown && !is_running(plan.state))
     return make_error(Code::kWrongState, "machine '{}' is {}: wait until it is up, paused or down",
                       plan.before.name, power_state_name(plan.state));

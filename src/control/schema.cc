@@ -135,7 +135,12 @@ CREATE TABLE trash (
 ) STRICT;
 )sql";
 
-constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3};
+// What a machine boots with.
+constexpr const char* kVersion4 = R"sql(
+ALTER TABLE machines ADD COLUMN firmware TEXT NOT NULL DEFAULT 'bios';
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3, kVersion4};
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/firmware_state.h"
 #include "control/json.h"
 
 namespace hozon::control {
@@ -25,6 +26,7 @@ json settings_of(const MachineRow& machine) {
           {"has_kernel", machine.has_kernel},
           {"has_initrd", machine.has_initrd},
           {"append", machine.append},
+          {"firmware", machine.firmware},
           {"disks", disks},
           {"nics", nics}};
 }
@@ -38,6 +40,7 @@ Result<MachineRow> with_settings(const MachineRow& machine, const json& settings
   row.has_kernel = HOZON_TRY(link::bool_field_or(settings, "has_kernel", false));
   row.has_initrd = HOZON_TRY(link::bool_field_or(settings, "has_initrd", false));
   row.append = HOZON_TRY(link::string_field_or(settings, "append", ""));
+  row.firmware = HOZON_TRY(link::string_field_or(settings, "firmware", "bios"));
   row.nics.clear();
   for (const json& nic : HOZON_TRY(link::array_field(settings, "nics")))
     row.nics.push_back({HOZON_TRY(link::string_field(nic, "id")),
@@ -74,6 +77,12 @@ json parts_by_id(const json& settings, const char* list) {
   return parts;
 }
 
+// Settings that were kept before there was a choice say nothing of it.
+json firmware_member(const json& settings) {
+  const json named = member(settings, "firmware");
+  return named.is_null() && settings.is_object() ? json(firmware_name(Firmware::kBios)) : named;
+}
+
 }  // namespace
 
 std::vector<SettingsChange> settings_changes(const json& now, const json& then) {
@@ -84,6 +93,7 @@ std::vector<SettingsChange> settings_changes(const json& now, const json& then) 
   for (const char* name :
        {"memory_bytes", "cpus", "machine_type", "cpu_model", "has_kernel", "has_initrd", "append"})
     compare(name, member(now, name), member(then, name));
+  compare("firmware", firmware_member(now), firmware_member(then));
   for (const auto& [list, word] : {std::pair{"disks", "disk "}, std::pair{"nics", "nic "}}) {
     const json before = parts_by_id(now, list);
     json all = before;
@@ -113,8 +123,13 @@ MachineSpec spec_of(const MachineRow& machine, const Storage& storage,
   spec.accelerator = accelerator;
   unsigned boot_index = 1;
   for (const Disk& disk : attached_disks(machine))
-    spec.disks.push_back(
-        {disk.id, storage.nbd_socket(disk.pool), disk.volume, boot_index++, false});
+    if (is_guest_disk(disk))
+      spec.disks.push_back(
+          {disk.id, storage.nbd_socket(disk.pool), disk.volume, boot_index++, false});
+  spec.firmware = firmware_from_name(machine.firmware).value_or(Firmware::kBios);
+  if (const Disk* nvram = find_disk(machine, kNvramDisk))
+    spec.nvram = {"", storage.nbd_socket(nvram->pool), nvram->volume, std::nullopt, false};
+  spec.tpm = find_disk(machine, kTpmDisk) != nullptr;
   for (const Nic& nic : machine.nics) spec.nics.push_back({nic.id, nic.mac, nic.kind});
   if (machine.has_kernel) spec.kernel = machine_directory + "/" + kKernelFile;
   if (machine.has_initrd) spec.initrd = machine_directory + "/" + kInitrdFile;

@@ -3,8 +3,8 @@
 // machine's record to what the room qemu wants.
 //
 // As JSON: {"memory_bytes", "cpus", "machine_type", "cpu_model", "has_kernel", "has_initrd",
-// "append", "disks": [{"id", "volume", "pool", "size_bytes"}], "nics": [{"id", "mac", "kind"}]}.
-// Identity (uuid, name, description) is not among them.
+// "append", "firmware", "disks": [{"id", "volume", "pool", "size_bytes"}], "nics": [{"id", "mac",
+// "kind"}]}. Identity (uuid, name, description) is not among them.
 #pragma once
 
 #include "control/inventory.h"

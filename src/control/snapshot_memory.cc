@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "control/core.h"
+#include "control/firmware_state.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/migration.h"
@@ -186,6 +187,7 @@ Status MemorySave::cut() {
   started_us_ = monotonic_us();
   seen_event_ = qmp_->last_event();
   HOZON_TRY(qmp_->call("stop", json::object(), kStopMs));
+  HOZON_TRY(keep_tpm(core_, machine_));
   HOZON_TRY(core_.storage.snapshot(machine_.pool, disks, row_.uuid));
   HOZON_TRY(qmp_->send_fd("mig", helper_->stream.get()));
   HOZON_TRY(qmp_->call("migrate", {{"uri", "fd:mig"}}));

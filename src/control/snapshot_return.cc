@@ -9,6 +9,7 @@
 
 #include "control/after_load.h"
 #include "control/core.h"
+#include "control/firmware_state.h"
 #include "control/json.h"
 #include "control/memory_load.h"
 #include "control/names.h"
@@ -86,10 +87,17 @@ std::vector<std::string> first_sentences(const ReturnPlan& plan) {
   if (!plan.discarded.empty())
     steps.push_back(fmt::format("in the trash: {}", fmt::join(names_of(plan.discarded), ", ")));
   if (!plan.record.disks.empty()) steps.emplace_back("new VM generation id");
+  if (plan.record.reset_nvram) steps.emplace_back("firmware variables as of a new machine");
   return steps;
 }
 
 }  // namespace
+
+Status Core::settle_firmware(const MachineRow& machine, const ReturnRecord& record) {
+  if (std::ranges::find(record.disks, kTpmDisk) != record.disks.end())
+    HOZON_TRY(forget_tpm(*this, machine));
+  return record.reset_nvram ? reset_nvram(*this, machine) : Status();
+}
 
 Status Core::record_return(const std::string& machine_uuid, const ReturnRecord& record) {
   const SnapshotRow target = HOZON_TRY(inventory.snapshot(machine_uuid, record.target));
@@ -133,8 +141,10 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
   HOZON_TRY(run.journal("return.settle", settle));
   if (!plan.items.empty()) {
     run.step("switching the disks");
+    HOZON_TRY(keep_tpm(*this, plan.before));
     HOZON_TRY(storage.return_to(plan.before.pool, plan.items, plan.kept.uuid));
   }
+  HOZON_TRY(settle_firmware(plan.before, plan.record));
   uint64_t start_step = 0;
   const auto record = [&]() -> Status {
     HOZON_TRY(record_return(machine_uuid, plan.record));

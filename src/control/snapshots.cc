@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/core.h"
+#include "control/firmware_state.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/names.h"
@@ -108,6 +109,7 @@ Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, Snap
     HOZON_TRY(run.journal("points.delete",
                           {{"pool", machine.pool}, {"volumes", volumes}, {"point", row.uuid}}));
     const auto make_points = [&]() -> Status {
+      HOZON_TRY(keep_tpm(*this, machine));
       HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
       return {};
     };

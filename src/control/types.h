@@ -153,6 +153,7 @@ struct Machine {
   bool has_kernel = false;
   bool has_initrd = false;
   std::string append;
+  std::string firmware;             // "bios", "uefi", "uefi-secure"
   std::string current_parent;       // uuid of the snapshot the machine's present state grew from
   std::string current_parent_name;  // "" when none
   uint64_t snapshot_count = 0;
@@ -185,6 +186,8 @@ struct MachineRequest {
   std::string kernel;      // files, copied into the instance
   std::string initrd;
   std::string append;
+  std::string firmware = "bios";  // or "uefi", "uefi-secure"
+  bool tpm = false;
 };
 
 // ---- snapshots ----
@@ -287,9 +290,10 @@ struct ReturnParts {
 
 struct ReturnRequest {
   std::optional<ReturnParts> parts;  // absent: all that the snapshot has
-  bool disks_only = false;  // leaves a saved memory aside: the machine boots, as after a power cut
-  std::string state;        // "as-captured" (or empty), "running", "paused", "suspended", "down"
-  bool instant = false;     // its memory comes page by page, when the guest touches it
+  bool disks_only = false;   // leaves a saved memory aside: the machine boots, as after a power cut
+  std::string state;         // "as-captured" (or empty), "running", "paused", "suspended", "down"
+  bool instant = false;      // its memory comes page by page, when the guest touches it
+  bool reset_nvram = false;  // the firmware's variables become those of a new machine
   bool discard_newer = false;      // what grew from the snapshot goes to the trash
   uint64_t restores_trash_ns = 0;  // of an undo: what went to the trash at that time comes back
 };

@@ -195,6 +195,8 @@ Result<Settled> settle_return(Core& core, const json& arguments) {
   }
   const ReturnRecord record = HOZON_TRY(return_record_of(arguments));
   const std::string& target = record.target;
+  const MachineRow before = HOZON_TRY(core.inventory.machine(machine));
+  HOZON_TRY(core.settle_firmware(before, record));
   HOZON_TRY(core.record_return(machine, record));
   if (!flag_of(arguments, "start")) return Settled::kFinished;
   return flag_of(arguments, "memory")

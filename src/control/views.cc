@@ -84,6 +84,7 @@ Result<Machine> Core::view(const MachineRow& row) {
   machine.has_kernel = row.has_kernel;
   machine.has_initrd = row.has_initrd;
   machine.append = row.append;
+  machine.firmware = row.firmware;
   machine.current_parent = row.current_parent;
   const auto snapshots = HOZON_TRY(inventory.snapshots(row.uuid));
   machine.snapshot_count = snapshots.size();

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/units.h"
+#include "qemu/tpm.h"
 
 namespace hozon {
 namespace {
@@ -130,6 +131,17 @@ Status check_disks(const MachineSpec& spec) {
   return {};
 }
 
+Status check_firmware_volume(const MachineSpec& spec) {
+  const bool has_volume = !spec.nvram.nbd_export.empty();
+  if (has_volume == (spec.firmware == Firmware::kBios))
+    return bad(spec, "firmware '{}' {}", firmware_name(spec.firmware),
+               has_volume ? "keeps no variables" : "needs a volume for its variables");
+  if (has_volume && !spec.nvram.nbd_socket.starts_with('/'))
+    return bad(spec, "NBD socket '{}' of the variables is not an absolute path",
+               spec.nvram.nbd_socket);
+  return {};
+}
+
 Status check_nics(const MachineSpec& spec) {
   std::set<std::string> seen;
   for (const NicSpec& nic : spec.nics) {
@@ -189,7 +201,10 @@ void add_board(CommandLine& line, const MachineSpec& spec) {
   line.add("-display", "none");
   line.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
   line.add("-accel", accelerator_name(spec.accelerator));
-  const std::string machine = spec.machine_type + ",smm=off,vmport=off,memory-backend=m0";  // I3
+  const bool secure = spec.firmware == Firmware::kUefiSecure;
+  const std::string machine = fmt::format(
+      "{},smm={},vmport=off,memory-backend=m0{}", spec.machine_type, secure ? "on" : "off",  // I3
+      spec.firmware == Firmware::kBios ? "" : ",pflash0=firmware,pflash1=nvram");
   line.add("-machine", machine, "machine " + machine);
   line.add("-cpu", spec.cpu_model, "cpu " + spec.cpu_model);
   const std::string topology = fmt::format("{},sockets=1,cores={},threads=1", spec.cpus, spec.cpus);
@@ -207,6 +222,40 @@ void add_board(CommandLine& line, const MachineSpec& spec) {
     if (!spec.initrd.empty()) line.add("-initrd", spec.initrd);
     if (!spec.append.empty()) line.add("-append", spec.append);
   }
+}
+
+// The node of a volume. direct: no second cache in QEMU. no-flush off: every flush of the guest
+// reaches the pool.
+Json nbd_node(const std::string& name, const DiskSpec& disk) {
+  return {{"driver", "nbd"},
+          {"node-name", name},
+          {"server", {{"type", "unix"}, {"path", disk.nbd_socket}}},
+          {"export", disk.nbd_export},
+          {"reconnect-delay", kReconnectSeconds},
+          {"read-only", disk.read_only},
+          {"discard", "unmap"},
+          {"detect-zeroes", disk.read_only ? "off" : "unmap"},
+          {"cache", {{"direct", true}, {"no-flush", false}}}};
+}
+
+void add_firmware(CommandLine& line, const MachineSpec& spec) {
+  if (spec.tpm) {
+    line.add("-chardev", fmt::format("socket,id=tpm,path={}", kTpmSocket));
+    line.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
+    line.add_device({{"driver", "tpm-crb"}, {"tpmdev", "tpm0"}});
+  }
+  if (spec.firmware == Firmware::kBios) return;
+  const Json code = {{"driver", "file"},
+                     {"node-name", "firmware"},
+                     {"filename", firmware_files(spec.firmware).code},
+                     {"read-only", true}};
+  line.add("-blockdev", code.dump());
+  line.add("-blockdev", nbd_node("nvram", spec.nvram).dump());
+  if (spec.firmware != Firmware::kUefiSecure) return;
+  // Only code in system management mode may write variables, and it does not survive S3.
+  for (const char* property : {"driver=cfi.pflash01,property=secure,value=on",
+                               "driver=ICH9-LPC,property=disable_s3,value=1"})
+    line.add("-global", property, std::string("global ") + property);
 }
 
 void add_sockets(CommandLine& line, const MachineSpec& spec) {  // I4
@@ -234,19 +283,7 @@ void add_disks(CommandLine& line, const MachineSpec& spec) {
   std::vector<DiskSpec> disks = spec.disks;
   std::ranges::sort(disks, {}, &DiskSpec::id);  // the order they were given in means nothing
   for (const DiskSpec& disk : disks) {
-    const Json server = {{"type", "unix"}, {"path", disk.nbd_socket}};
-    // direct: no second cache in QEMU. no-flush off: every flush of the guest reaches the pool.
-    const Json cache = {{"direct", true}, {"no-flush", false}};
-    const Json node = {{"driver", "nbd"},
-                       {"node-name", disk.id},
-                       {"server", server},
-                       {"export", disk.nbd_export},
-                       {"reconnect-delay", kReconnectSeconds},
-                       {"read-only", disk.read_only},
-                       {"discard", "unmap"},
-                       {"detect-zeroes", disk.read_only ? "off" : "unmap"},
-                       {"cache", cache}};
-    line.add("-blockdev", node.dump());
+    line.add("-blockdev", nbd_node(disk.id, disk).dump());
     Json own = {{"werror", "stop"}, {"rerror", "stop"}};  // I5
     if (disk.boot_index) own["bootindex"] = *disk.boot_index;
     line.add_device({{"driver", "virtio-blk-pci"},
@@ -277,6 +314,7 @@ void add_nics(CommandLine& line, const MachineSpec& spec) {
 CommandLine compose(const MachineSpec& spec, StartMode mode) {
   CommandLine line;
   add_board(line, spec);
+  add_firmware(line, spec);
   add_sockets(line, spec);
   add_disks(line, spec);
   add_nics(line, spec);
@@ -314,6 +352,7 @@ Status validate_spec(const MachineSpec& spec) {
   if (Status status = check_processor(spec); !status) return status;
   if (Status status = check_disks(spec); !status) return status;
   if (Status status = check_nics(spec); !status) return status;
+  if (Status status = check_firmware_volume(spec); !status) return status;
   return check_kernel(spec);
 }
 

@@ -23,6 +23,7 @@
 
 #include "base/result.h"
 #include "qemu/accelerator.h"
+#include "qemu/firmware.h"
 
 namespace hozon {
 
@@ -71,6 +72,9 @@ struct MachineSpec {
   std::string vmgenid;  // uuid, or "auto"; empty: no such device
   bool agent = true;    // a virtio-serial port for the guest agent
   bool vga = false;
+  Firmware firmware = Firmware::kBios;
+  DiskSpec nvram;    // of a UEFI machine: where its variables are; no id
+  bool tpm = false;  // swtpm listens at kTpmSocket
   // Absolute path of a memory image that QEMU maps privately (ram_serve.h); empty: fresh memory.
   std::string memory_file;
 };

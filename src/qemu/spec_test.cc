@@ -52,6 +52,39 @@ TEST(Spec, KeepsOnlyWhatASavedMemoryDependsOn) {
   EXPECT_EQ(*normalised_command_line(sample()), *normalised_command_line(other));
 }
 
+TEST(Spec, AMappedMemoryIsThatOfTheImageAndFitsWhatAnonymousMemorySaved) {
+  MachineSpec mapped = sample();
+  mapped.memory_file = "/d,1/mount/ram";
+  const auto line = build_command_line(mapped, StartMode::kIncoming, "qemu");
+  ASSERT_TRUE(line) << line.error().what;
+  EXPECT_NE(
+      joined(*line).find("memory-backend-file,id=m0,share=off,size=256M,mem-path=/d,,1/mount/ram"),
+      std::string::npos);
+  EXPECT_EQ(*normalised_command_line(sample()), *normalised_command_line(mapped));
+}
+
+TEST(Spec, FirmwareAndTpmAreWhatASavedMemoryDependsOn) {
+  std::vector<std::string> seen = {joined(*normalised_command_line(sample()))};
+  for (const Firmware firmware : {Firmware::kUefi, Firmware::kUefiSecure}) {
+    MachineSpec spec = sample();
+    spec.firmware = firmware;
+    spec.nvram.nbd_socket = "/run/x.nbd";
+    spec.nvram.nbd_export = "web.nvram";
+    const auto line = build_command_line(spec, StartMode::kRun, "qemu");
+    ASSERT_TRUE(line) << line.error().what;
+    const bool secure = firmware == Firmware::kUefiSecure;
+    EXPECT_NE(joined(*line).find(secure ? "smm=on" : "smm=off"), std::string::npos);
+    EXPECT_NE(joined(*line).find(R"("export":"web.nvram")"), std::string::npos);
+    seen.push_back(joined(*normalised_command_line(spec)));
+    spec.tpm = true;
+    seen.push_back(joined(*normalised_command_line(spec)));
+    spec.nvram.nbd_export = "clone.nvram";
+    EXPECT_EQ(joined(*normalised_command_line(spec)), seen.back());
+  }
+  std::ranges::sort(seen);
+  EXPECT_EQ(std::ranges::adjacent_find(seen), seen.end());
+}
+
 TEST(Spec, ADiskKeepsItsAddressWhenAnotherGoes) {
   MachineSpec spec = sample();
   spec.disks[0].id = "vdc";
@@ -83,6 +116,15 @@ TEST(Spec, RefusesBadDescriptionsByName) {
       {"absolute", [](MachineSpec& s) { s.kernel = "x"; }},
       {"one line", [](MachineSpec& s) { s.kernel = "/x", s.append = "a\nb"; }},
       {"generation id", [](MachineSpec& s) { s.vmgenid = "y"; }},
+      {"memory image", [](MachineSpec& s) { s.memory_file = "ram"; }},
+      {"needs a volume", [](MachineSpec& s) { s.firmware = Firmware::kUefi; }},
+      {"keeps no variables", [](MachineSpec& s) { s.nvram.nbd_export = "x"; }},
+      {"absolute",
+       [](MachineSpec& s) {
+         s.firmware = Firmware::kUefi;
+         s.nvram.nbd_socket = "x";
+         s.nvram.nbd_export = "y";
+       }},
   };
   for (const auto& [word, spoil] : cases) {
     MachineSpec spec = sample();
