@@ -118,7 +118,7 @@ std::string run_storm(uint64_t seed) {
   Storm storm(seed);
   std::string wrong = storm.begin();
   for (uint64_t i = 0; i < kCycles && wrong.empty(); ++i) wrong = storm.cycle();
-  return wrong;
+  return wrong.empty() ? storm.end() : wrong;
 }
 
 std::string run_history(Shape shape, uint64_t seed, uint64_t& crashes) {

@@ -36,6 +36,7 @@ class Storm {
   // Empty, or what is wrong. A storm that was wrong is over.
   std::string begin();
   std::string cycle();
+  std::string end() { return session_->close(); }
   const StormCounters& counters() const { return counters_; }
 
  private:

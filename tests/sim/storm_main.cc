@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
     wrong = storm.cycle();
     if (done.cycles > 0 && done.cycles % kReportEvery == 0) fmt::print("{} cycles\n", done.cycles);
   }
+  if (wrong.empty()) wrong = storm.end();
   if (!wrong.empty()) fmt::print("FAILED seed {}: {}\n", seed, wrong);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

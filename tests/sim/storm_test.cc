@@ -14,6 +14,7 @@ TEST(Storm, LeavesNoBlockBehindInFiveHundredCycles) {
   Storm storm(1);
   ASSERT_EQ(storm.begin(), "");
   for (uint64_t i = 0; i < kCycles; ++i) ASSERT_EQ(storm.cycle(), "");
+  ASSERT_EQ(storm.end(), "");
   const StormCounters& done = storm.counters();
   EXPECT_EQ(done.cycles, kCycles);
   EXPECT_GT(done.snapshots, kCycles);
