@@ -95,6 +95,7 @@ class SaveFailuresTest(SnapshotCase):
         self.assertEqual(self.state(), "down")
 
     def test_the_pool_fills_up(self):
+        self.pool_used()  # waits until what earlier tests deleted has been given back
         free = self.ask("pool", "show", "main")
         room = free["free_bytes"] - free["reserve_bytes"] - (8 << 20)  # less than the memory needs
         self.hozon("volume", "create", "ballast", "--size", f"{room >> 20}M")
