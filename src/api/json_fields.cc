@@ -133,6 +133,15 @@ Result<std::vector<std::string>> JsonFields::texts_or_none(std::string_view fiel
   return values;
 }
 
+Result<std::map<std::string, std::string>> JsonFields::texts_by_name(std::string_view field) {
+  std::map<std::string, std::string> texts;
+  const Json* found = find(field);
+  if (found == nullptr) return texts;
+  JsonFields object = HOZON_TRY(of(*found, fmt::format("'{}'", field)));
+  for (const auto& [name, value] : found->items()) texts[name] = HOZON_TRY(object.text(name));
+  return texts;
+}
+
 Result<std::optional<JsonFields>> JsonFields::object_or_none(std::string_view field) {
   const Json* found = find(field);
   std::optional<JsonFields> object;

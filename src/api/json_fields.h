@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -42,6 +43,8 @@ class JsonFields {
   Result<uint64_t> number_or(std::string_view field, uint64_t fallback);
   Result<bool> flag_or(std::string_view field, bool fallback);
   Result<std::vector<std::string>> texts_or_none(std::string_view field);
+  // An object whose members are texts; empty when the field is absent.
+  Result<std::map<std::string, std::string>> texts_by_name(std::string_view field);
   // The object in a field, to be read in its turn.
   Result<std::optional<JsonFields>> object_or_none(std::string_view field);
   // The objects of a list, each to be read in its turn.

@@ -43,6 +43,30 @@ Result<JobId> post_return(Control& control, const Request& request, const Caller
                                        how);
 }
 
+Result<JobId> post_preview(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  control::PreviewRequest wanted;
+  wanted.settings = HOZON_TRY(fields.text_or("settings", ""));
+  wanted.memory = HOZON_TRY(fields.text_or("memory", ""));
+  wanted.disks = HOZON_TRY(fields.texts_by_name("disks"));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_preview(request.part("machine"), request.part("snapshot"), wanted,
+                                        caller);
+}
+
+Result<JobId> post_commit(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const bool discard_newer = HOZON_TRY(fields.flag_or("discard_newer", false));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_commit(request.part("machine"), discard_newer, caller);
+}
+
+Result<JobId> post_undo_preview(Control& control, const Request& request, const Caller& caller) {
+  const JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  HOZON_TRY(fields.finish());
+  return control.start_snapshot_undo(request.part("machine"), caller);
+}
+
 Result<JobId> post_clone(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string new_name = HOZON_TRY(fields.text("new_name"));
@@ -165,6 +189,12 @@ void add_snapshots(Router& router, Control& control) {
   add_job_route(router, control, "DELETE", trash, {}, Body::kNone, bind(delete_trash));
   add_job_route(router, control, "POST", trash + "/{snapshot}/restore", {}, Body::kOptional,
                 bind(post_restore));
+  const std::string preview = "/v1/machines/{machine}/preview";
+  add_job_route(router, control, "POST", one + "/preview", {}, Body::kOptional, bind(post_preview));
+  add_job_route(router, control, "POST", preview + "/commit", {}, Body::kOptional,
+                bind(post_commit));
+  add_job_route(router, control, "POST", preview + "/undo", {}, Body::kOptional,
+                bind(post_undo_preview));
   add_job_route(router, control, "POST", one + "/return", {}, Body::kOptional, bind(post_return));
   add_job_route(router, control, "POST", one + "/clone", {}, Body::kRequired, bind(post_clone));
   add_job_route(router, control, "POST", one + "/rename", {}, Body::kRequired, bind(post_rename));

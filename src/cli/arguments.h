@@ -53,6 +53,7 @@ struct Arguments {
   std::vector<std::string> disks;
   std::vector<std::string> tags;
   std::string expires;
+  std::string settings_from, memory_from;
   uint64_t size_bytes = 0;
   uint64_t memory_bytes = 0;
   uint64_t cpus = 0;

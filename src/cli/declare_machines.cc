@@ -158,6 +158,23 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .text("--state", a.state,
             "As what the machine ends: as-captured (default), running, paused, suspended, down")
       .confirmed();
+  add_change(noun, a, "preview", "Try a snapshot out: the machine stands on it until you decide",
+             "hozon snapshot preview web before-upgrade --disks vdb=after-upgrade",
+             snapshot_preview)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .text("--settings-from", a.settings_from, "Settings of this snapshot, or current")
+      .text("--memory-from", a.memory_from, "Memory of this snapshot, or none")
+      .list("--disks", a.disks, "Disks of other snapshots: vda=NAME,vdb=current");
+  add_change(noun, a, "commit", "Keep what is in preview; what was before can be undone to",
+             "hozon snapshot commit web", snapshot_commit)
+      .required("MACHINE", a.object, which)
+      .flag("--discard-newer", a.discard_newer, "What grew from the snapshot goes to the trash")
+      .confirmed();
+  add_change(noun, a, "undo", "Leave a preview: everything is as it was before",
+             "hozon snapshot undo web", snapshot_undo)
+      .required("MACHINE", a.object, which)
+      .confirmed();
   add_change(noun, a, "clone", "Make a new machine from a snapshot",
              "hozon snapshot clone web before-upgrade web2", snapshot_clone)
       .required("MACHINE", a.object, which)

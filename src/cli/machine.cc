@@ -21,6 +21,7 @@ Details machine_details(const client::Machine& machine) {
   details.add("UUID", machine.uuid);
   details.add("Description", machine.description);
   details.add("State", state_text(machine));
+  details.add("In preview of", machine.preview);
   details.add("Locked by", machine.locked_by);
   details.add("Memory", format_bytes(machine.memory_bytes));
   details.add("CPUs", std::to_string(machine.cpus));

@@ -146,6 +146,49 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+CommandResult snapshot_preview(const Arguments& args, Context& context) {
+  client::PreviewRequest request{
+      .settings = args.settings_from, .memory = args.memory_from, .disks = {}};
+  for (const std::string& text : args.disks) {
+    const size_t at = text.find('=');
+    if (at == std::string::npos || at == 0 || at + 1 == text.size())
+      return make_error(Code::kInvalidArgument, "'{}' is not DISK=SNAPSHOT", text);
+    if (!request.disks.emplace(text.substr(0, at), text.substr(at + 1)).second)
+      return make_error(Code::kInvalidArgument, "disk '{}' is given twice", text.substr(0, at));
+  }
+  const client::Json result =
+      HOZON_TRY(context.client().preview(args.object, args.second, request));
+  context.printer().done(result, args.second, "Machine {} is in preview of {}.{}", args.object,
+                         args.second, sentences(result, "steps"));
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_commit(const Arguments& args, Context& context) {
+  if (!context.confirm(args, fmt::format("Keep what machine {} is in preview of?", args.object)))
+    return make_error(Code::kCancelled, "not confirmed; machine '{}' stays in preview",
+                      args.object);
+  const client::Json result =
+      HOZON_TRY(context.client().commit_preview(args.object, args.discard_newer));
+  const std::vector<std::string> discarded = client::texts_of(result, "discarded");
+  context.printer().done(
+      result, args.object,
+      "Machine {} stays as it is. The state before the preview is snapshot {}.{}", args.object,
+      client::text_of(result, "kept"),
+      discarded.empty() ? "" : fmt::format("\n  in the trash: {}", fmt::join(discarded, ", ")));
+  return ExitCode::kOk;
+}
+
+CommandResult snapshot_undo(const Arguments& args, Context& context) {
+  if (!context.confirm(args,
+                       fmt::format("Give up what machine {} did in the preview?", args.object)))
+    return make_error(Code::kCancelled, "not confirmed; machine '{}' stays in preview",
+                      args.object);
+  const client::Json result = HOZON_TRY(context.client().undo_preview(args.object));
+  context.printer().done(result, args.object, "Machine {} is as it was before the preview.",
+                         args.object);
+  return ExitCode::kOk;
+}
+
 CommandResult snapshot_clone(const Arguments& args, Context& context) {
   const client::Json result = HOZON_TRY(
       context.client().clone_snapshot(args.object, args.second, args.third, args.with_memory));

@@ -17,6 +17,7 @@ std::string kind_text(const client::Snapshot& snapshot) {
   std::string text = snapshot.has_memory ? "memory" : "disk";
   if (snapshot.kind == "system") text += ", kept";
   if (snapshot.kind == "suspend") text += ", asleep";
+  if (snapshot.kind == "preview") text += ", before the preview";
   return text;
 }
 

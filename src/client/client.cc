@@ -367,6 +367,21 @@ Result<Json> Client::plan_return(const std::string& machine, const std::string& 
   return ask_plan("POST", snapshot_path(machine, snapshot) + "/return", return_body(how));
 }
 
+Result<Json> Client::preview(const std::string& machine, const std::string& snapshot,
+                             const PreviewRequest& request) {
+  return run(
+      "POST", snapshot_path(machine, snapshot) + "/preview",
+      {{"settings", request.settings}, {"memory", request.memory}, {"disks", request.disks}});
+}
+
+Result<Json> Client::commit_preview(const std::string& machine, bool discard_newer) {
+  return run("POST", machine_path(machine) + "/preview/commit", {{"discard_newer", discard_newer}});
+}
+
+Result<Json> Client::undo_preview(const std::string& machine) {
+  return run("POST", machine_path(machine) + "/preview/undo", nullptr);
+}
+
 Result<Json> Client::clone_snapshot(const std::string& machine, const std::string& snapshot,
                                     const std::string& new_machine, bool with_memory) {
   return run("POST", snapshot_path(machine, snapshot) + "/clone",

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,11 @@ struct ReturnRequest {
   bool settings = false, memory = false;
   bool disks_only = false, discard_newer = false, instant = false, reset_nvram = false;
   std::string state;  // empty, or one of as-captured, running, paused, suspended, down
+};
+
+struct PreviewRequest {
+  std::string settings, memory;              // snapshots, "current", "none"; empty: the one itself
+  std::map<std::string, std::string> disks;  // "vda": snapshot
 };
 
 struct DeleteRequest {
@@ -133,6 +139,10 @@ class Client {
                          const ReturnRequest& how);
   Result<Json> plan_return(const std::string& machine, const std::string& snapshot,
                            const ReturnRequest& how);
+  Result<Json> preview(const std::string& machine, const std::string& snapshot,
+                       const PreviewRequest& request);
+  Result<Json> commit_preview(const std::string& machine, bool discard_newer);
+  Result<Json> undo_preview(const std::string& machine);
   Result<Json> clone_snapshot(const std::string& machine, const std::string& snapshot,
                               const std::string& new_machine, bool with_memory = false);
   Result<Json> rename_snapshot(const std::string& machine, const std::string& snapshot,

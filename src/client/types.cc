@@ -160,6 +160,8 @@ Machine::Machine(Json object)
       started_ns(number_of(json, "started_ns")),
       pid(number_of(json, "pid")),
       live_memory_obstacles(texts_of(json, "live_memory_obstacles")) {
+  if (const auto found = json.find("preview"); found != json.end() && found->is_object())
+    preview = text_of(*found, "snapshot");
   for (const Json& disk : array_of(json, "disks"))
     disks.push_back({text_of(disk, "id"), text_of(disk, "volume"), text_of(disk, "pool"),
                      number_of(disk, "size_bytes"), flag_of(disk, "attached")});

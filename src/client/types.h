@@ -71,6 +71,7 @@ struct Machine {
   std::vector<Disk> disks;
   std::vector<std::string> macs;
   std::string locked_by;  // "snapshot.create (job 7)", or empty
+  std::string preview;    // name of the snapshot that it is in preview of
   std::vector<std::string> live_memory_obstacles;
 };
 

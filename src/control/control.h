@@ -164,6 +164,16 @@ class Control {
   // Refuses unless all exist and none is pinned. Result: {"deleted": [name], "trash_until_ns"}.
   Result<JobId> start_snapshot_delete(const std::string& machine, const DeleteRequest& request,
                                       const Caller& caller = {});
+  // A return that is not decided yet (preview.h); the machine has to be down or suspended. Result:
+  // {"machine", "snapshot", "parts", "settings_changes", "steps"}.
+  Result<JobId> start_snapshot_preview(const std::string& machine, const std::string& snapshot,
+                                       const PreviewRequest& request = {},
+                                       const Caller& caller = {});
+  // Result: {"machine", "snapshot", "kept", "discarded"}.
+  Result<JobId> start_snapshot_commit(const std::string& machine, bool discard_newer,
+                                      const Caller& caller = {});
+  // Result: {"machine", "snapshot"}.
+  Result<JobId> start_snapshot_undo(const std::string& machine, const Caller& caller = {});
   // Deleted ones whose time to live has not ended, oldest deletion first.
   Result<std::vector<Snapshot>> trash(const std::string& machine) const;
   // By the name that it had (the newest of that name) or its uuid. Result: {"restored": [name]}.

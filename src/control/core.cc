@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "control/names.h"
+#include "control/preview.h"
 
 namespace hozon::control {
 
@@ -78,12 +79,20 @@ void Core::adopt_guests() {
 Result<JobId> Core::begin_machine(const std::string& kind, const MachineRow& machine,
                                   const std::string& object, const Caller& caller,
                                   JobBoard::Work work) {
+  const bool busy = jobs.lock_of(machine_lock(machine.uuid)).has_value();
+  if (!busy) HOZON_TRY(refuse_in_preview(*this, kind, machine));
+  // Asked again when the lock is held: meanwhile another job may have begun a preview.
+  const auto guarded = [this, kind, machine,
+                        work = std::move(work)](JobRun& run) -> Result<nlohmann::json> {
+    HOZON_TRY(refuse_in_preview(*this, kind, machine));
+    return work(run);
+  };
   return jobs.begin({.kind = kind,
                      .object = object,
                      .caller = caller,
                      .locks = {machine_lock(machine.uuid)},
                      .subject = fmt::format("machine '{}'", machine.name)},
-                    std::move(work));
+                    guarded);
 }
 
 Result<JobId> Core::begin_volume(const std::string& kind, const std::string& pool,

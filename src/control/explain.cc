@@ -71,6 +71,29 @@ std::vector<BlockedOperation> explain_machine(
   return blocked;
 }
 
+void explain_preview(Machine& machine) {
+  const std::string subject = fmt::format("machine '{}'", machine.name);
+  for (const char* operation : {"snapshot.commit", "snapshot.undo"}) {
+    if (machine.preview && !machine.lock)
+      machine.allowed_operations.emplace_back(operation);
+    else if (machine.lock)
+      machine.blocked_operations.push_back(busy(operation, subject, *machine.lock));
+    else
+      machine.blocked_operations.push_back({operation, Code::kWrongState,
+                                            subject + " is not in preview",
+                                            "hozon snapshot preview " + machine.name + " NAME"});
+  }
+  if (!machine.preview) return;
+  for (const char* operation : {"delete", "snapshot.create", "snapshot.memory", "snapshot.return",
+                                "snapshot.delete", "snapshot.preview"}) {
+    if (std::erase(machine.allowed_operations, operation) == 0) continue;
+    machine.blocked_operations.push_back(
+        {operation, Code::kWrongState,
+         fmt::format("{} is in preview of '{}'", subject, machine.preview->snapshot),
+         "hozon snapshot undo " + machine.name});
+  }
+}
+
 void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock) {
   const std::string who = snapshot.machine + " " + snapshot.name;
   const std::string subject =
@@ -79,12 +102,14 @@ void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock) {
                          const std::string& remedy) {
     snapshot.blocked_operations.push_back({operation, Code::kWrongState, reason, remedy});
   };
-  for (const char* operation :
-       {"return", "clone", "rename", "describe", "tag", "expire", "pin", "unpin", "delete"}) {
+  for (const char* operation : {"return", "preview", "clone", "rename", "describe", "tag", "expire",
+                                "pin", "unpin", "delete"}) {
     const std::string word = operation;
     if (lock)
       snapshot.blocked_operations.push_back(
           busy(operation, fmt::format("machine '{}'", snapshot.machine), *lock));
+    else if (snapshot.status == "in_preview" && has({"preview", "return", "clone", "delete"}, word))
+      block(operation, subject + " is in preview", "hozon snapshot undo " + snapshot.machine);
     else if (word == "delete" && snapshot.pinned)
       block(operation, fmt::format("{} is pinned ({})", subject, snapshot.pin_reason),
             "hozon snapshot unpin " + who);

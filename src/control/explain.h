@@ -23,6 +23,9 @@ bool is_asleep(const Machine& machine);
 std::vector<BlockedOperation> explain_machine(
     const Machine& machine, const std::function<std::vector<std::string>(PowerState)>& allowed_in);
 
+// What a preview forbids, and what only it allows.
+void explain_preview(Machine& machine);
+
 // Fills allowed_operations and blocked_operations. `lock`: of its machine.
 void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock);
 void explain_volume(Volume& volume);

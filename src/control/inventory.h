@@ -67,6 +67,16 @@ struct TrashRow {
   uint64_t until_ns = 0;
 };
 
+// A machine in preview (preview.h).
+struct PreviewRow {
+  std::string machine_uuid;
+  std::string target;     // uuid of the snapshot that it is of
+  std::string kept;       // uuid of the snapshot of what was before
+  nlohmann::json before;  // the rest of what was before
+  nlohmann::json parts;   // for people: which part comes from which snapshot
+  uint64_t created_ns = 0;
+};
+
 struct StepRow {
   uint64_t id = 0;
   std::string op;
@@ -134,6 +144,11 @@ class Inventory {
   Result<std::vector<TrashRow>> trash(const std::string& machine_uuid);  // oldest first
   Status trash_snapshot(const std::string& uuid, uint64_t trashed_ns, uint64_t until_ns);
   Status restore_snapshot(const TrashRow& trash, const std::string& name);
+
+  Result<std::optional<PreviewRow>> preview(const std::string& machine_uuid);
+  Status insert_preview(const PreviewRow& row);
+  Status delete_preview(const std::string& machine_uuid);
+  Status set_snapshot_kind(const std::string& uuid, const std::string& kind);
 
   // jobs
   Result<uint64_t> insert_job(const JobRow& row);

@@ -164,6 +164,13 @@ json to_json(const Machine& machine) {
       {"snapshot_quota", machine.snapshot_quota},
       {"allowed_operations", machine.allowed_operations},
       {"blocked_operations", to_json(machine.blocked_operations)}};
+  object["preview"] = nullptr;
+  if (machine.preview)
+    object["preview"] = {{"snapshot", machine.preview->snapshot},
+                         {"kept", machine.preview->kept},
+                         {"parts", machine.preview->parts},
+                         {"since_ns", machine.preview->since_ns},
+                         {"since", utc_text(machine.preview->since_ns)}};
   if (machine.lock) object["lock"] = {{"reason", machine.lock->reason}, {"job", machine.lock->job}};
   return object;
 }

@@ -6,6 +6,7 @@
 
 #include "control/firmware_state.h"
 #include "control/names.h"
+#include "control/preview.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
 
@@ -110,26 +111,6 @@ Result<PowerState> final_state(const ReturnPlan& plan, const std::string& wanted
   return is_running(plan.state) ? plan.state : PowerState::kDown;
 }
 
-// What grew from the target. The memory of a machine that sleeps becomes an ordinary snapshot with
-// the return; it is not thrown away unasked.
-Result<std::vector<SnapshotRow>> newer_than(Core& core, const MachineRow& owner,
-                                            const SnapshotRow& target) {
-  const auto all = HOZON_TRY(core.inventory.snapshots(owner.uuid));
-  std::vector<std::string> above = {target.uuid};
-  for (size_t i = 0; i < above.size(); ++i)
-    for (const SnapshotRow& row : all)
-      if (row.parent == above[i] && row.kind != "suspend") above.push_back(row.uuid);
-  std::vector<SnapshotRow> newer;
-  std::ranges::copy_if(all, std::back_inserter(newer), [&](const SnapshotRow& row) {
-    return row.uuid != target.uuid && has(above, row.uuid);
-  });
-  for (const SnapshotRow& row : newer) {
-    HOZON_TRY(core.usable_snapshot(owner, row.uuid));
-    HOZON_TRY(refuse_pinned(owner, row));
-  }
-  return newer;
-}
-
 Result<SnapshotRow> kept_record(Core& core, const ReturnPlan& plan) {
   SnapshotRow kept;
   kept.uuid = new_uuid();
@@ -206,10 +187,30 @@ Result<MachineRow> returned_machine(const MachineRow& before, const SnapshotRow&
   return after;
 }
 
+Result<std::vector<SnapshotRow>> newer_than(Core& core, const MachineRow& owner,
+                                            const SnapshotRow& target) {
+  const auto all = HOZON_TRY(core.inventory.snapshots(owner.uuid));
+  std::vector<std::string> above = {target.uuid};
+  for (size_t i = 0; i < above.size(); ++i)
+    for (const SnapshotRow& row : all)
+      if (row.parent == above[i] && row.kind != "suspend" && row.kind != "preview")
+        above.push_back(row.uuid);
+  std::vector<SnapshotRow> newer;
+  std::ranges::copy_if(all, std::back_inserter(newer), [&](const SnapshotRow& row) {
+    return row.uuid != target.uuid && has(above, row.uuid);
+  });
+  for (const SnapshotRow& row : newer) {
+    HOZON_TRY(core.usable_snapshot(owner, row.uuid));
+    HOZON_TRY(refuse_pinned(owner, row));
+  }
+  return newer;
+}
+
 Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
                                const std::string& snapshot_uuid, const ReturnRequest& how) {
   ReturnPlan plan;
   plan.before = HOZON_TRY(core.inventory.machine(machine_uuid));
+  HOZON_TRY(refuse_in_preview(core, "snapshot.return", plan.before));
   plan.target = HOZON_TRY(core.usable_snapshot(plan.before, snapshot_uuid));
   plan.with_memory = HOZON_TRY(choose_parts(plan.target, how, plan.record));
   plan.state = core.guests.state(machine_uuid).state;

@@ -48,6 +48,11 @@ struct ReturnPlan {
 Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
                                const std::string& snapshot_uuid, const ReturnRequest& how);
 
+// What grew from the target and may go to the trash; refuses when some of it may not. The memory of
+// a machine that sleeps and the state before a preview do not count.
+Result<std::vector<SnapshotRow>> newer_than(Core& core, const MachineRow& owner,
+                                            const SnapshotRow& target);
+
 // As people and programs read it.
 void describe_return(const ReturnPlan& plan, Plan& into);
 

@@ -140,7 +140,19 @@ constexpr const char* kVersion4 = R"sql(
 ALTER TABLE machines ADD COLUMN firmware TEXT NOT NULL DEFAULT 'bios';
 )sql";
 
-constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3, kVersion4};
+// What a machine in preview was before, which an undo brings back.
+constexpr const char* kVersion5 = R"sql(
+CREATE TABLE previews (
+  machine TEXT PRIMARY KEY REFERENCES machines(uuid) ON DELETE CASCADE,
+  target TEXT NOT NULL,
+  kept TEXT NOT NULL,
+  before TEXT NOT NULL,
+  parts TEXT NOT NULL,
+  created_ns INTEGER NOT NULL
+) STRICT;
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 }  // namespace
 

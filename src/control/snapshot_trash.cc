@@ -262,8 +262,9 @@ void Core::expire(uint64_t now_ns) {
                                          HOZON_TRY(move_to_trash(*this, run, due, kTrashSeconds));
                                        return purge(*this, run, owner.uuid, gone);
                                      });
-    if (!begun && begun.error().code != Code::kBusy)
-      log_error("expire snapshots of '{}': {}", owner.name, begun.error().what);
+    const bool later = !begun && (begun.error().code == Code::kBusy ||
+                                  begun.error().code == Code::kWrongState);  // in preview
+    if (!begun && !later) log_error("expire snapshots of '{}': {}", owner.name, begun.error().what);
   }
 }
 

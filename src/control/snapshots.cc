@@ -55,6 +55,11 @@ Result<SnapshotRow> Core::usable_snapshot(const MachineRow& machine, const std::
   const SnapshotRow row = HOZON_TRY(inventory.snapshot(machine.uuid, reference));
   if (row.status == "trashed") return listed_snapshot(machine, reference);
   if (row.status == "ok") return row;
+  if (row.status == "in_preview")
+    return make_error(Code::kWrongState,
+                      "snapshot '{}' of machine '{}' is in preview: `hozon snapshot undo {}` ends "
+                      "that, or `hozon snapshot commit {}`",
+                      row.name, machine.name, machine.name, machine.name);
   return make_error(Code::kBusy, "snapshot '{}' of machine '{}' is locked by a job", row.name,
                     machine.name);
 }

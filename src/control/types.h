@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -135,6 +136,14 @@ struct Lock {
   uint64_t job = 0;
 };
 
+// A return that is not decided yet.
+struct Preview {
+  std::string snapshot;  // name of the one that it is of
+  std::string kept;      // name of the snapshot of what was before
+  nlohmann::json parts;  // {"settings": name or null, "memory": .., "disks": {"vda": name}}
+  uint64_t since_ns = 0;
+};
+
 struct Machine {
   std::string uuid;
   std::string name;
@@ -166,6 +175,7 @@ struct Machine {
   std::vector<std::string> allowed_operations;  // "start", "pause", "snapshot.create", ...
   std::vector<BlockedOperation> blocked_operations;
   uint64_t snapshot_quota = 0;  // 0: none
+  std::optional<Preview> preview;
   // Why a snapshot with memory would have to stop the guest; in machine() only. Empty: nothing.
   std::vector<std::string> live_memory_obstacles;
 };
@@ -224,9 +234,10 @@ struct Snapshot {
   std::string description;
   std::string machine;
   std::string machine_uuid;
-  std::string kind;    // "user"; "system": the state that a return left; "suspend": the state in
+  std::string kind;    // "user"; "system": the state that a return left;
+                       // "preview": the state before a preview; "suspend": the state in
                        // which the machine sleeps; "user" when it does not any more
-  std::string status;  // "locked" while a job works on it, "ok"
+  std::string status;  // "locked" while a job works on it, "ok", "in_preview"
   std::string parent;  // uuid, "" for a root
   std::string parent_name;
   bool is_current = false;  // the machine's present state grew from this one
@@ -301,6 +312,13 @@ struct ReturnRequest {
 struct ResumeRequest {
   bool connect = false;  // a clone's network links are up at once
   bool instant = false;  // as of a return
+};
+
+// From which snapshot each part of a preview comes. Names or uuids; "current": as it is now.
+struct PreviewRequest {
+  std::string settings;                      // empty: the snapshot that is previewed
+  std::string memory;                        // empty: its memory, if everything is of it; "none"
+  std::map<std::string, std::string> disks;  // those that are not: {"vda": "before"}
 };
 
 // One setting that differs between two states of a machine: "memory_bytes", "disk vdb", "nic net0".

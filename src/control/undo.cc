@@ -25,6 +25,8 @@
 //   return.settle    {machine, start, paused, memory, run} and a ReturnRecord
 //                                              looks whether the disks were switched, and if so
 //                                              finishes the return
+//   preview.take_back {pool, volumes, kept}    the disks are what they were before the preview
+//   preview.undo     {machine, kept}           finishes the undo of a preview
 // With "finish" the deletion is what the job is for; without, it takes a creation back. With
 // "before_ns" (job_board.h) a volume or pool of that name that was made later is somebody else's.
 #include <sys/stat.h>
@@ -35,6 +37,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/memory_volume.h"
+#include "control/preview.h"
 #include "control/return_plan.h"
 
 namespace hozon::control {
@@ -259,6 +262,14 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
     return settled(end_freeze(machine, text_of(arguments, "name")), false);
   if (action == "resume.settle") return settled(settle_resume(machine), false);
   if (action == "return.settle") return settle_return(*this, arguments);
+  if (action == "preview.take_back") {
+    const auto volumes = HOZON_TRY(link::strings_field(arguments, "volumes"));
+    return settled(
+        take_preview_back(*this, text_of(arguments, "pool"), volumes, text_of(arguments, "kept")),
+        false);
+  }
+  if (action == "preview.undo")
+    return settled(try_until_done(undo_preview(*this, machine, text_of(arguments, "kept"))), true);
   return make_error(Code::kInternal, "there is no way back called '{}'", action);
 }
 

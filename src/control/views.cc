@@ -12,8 +12,8 @@ namespace {
 std::vector<std::string> operations_in(PowerState state) {
   switch (state) {
     case PowerState::kDown:
-      return {"start",           "delete",         "snapshot.create",
-              "snapshot.return", "snapshot.clone", "snapshot.delete"};
+      return {"start",          "delete",          "snapshot.create", "snapshot.return",
+              "snapshot.clone", "snapshot.delete", "snapshot.preview"};
     case PowerState::kUp:
       return {"pause",           "suspend",         "shutdown",        "kill",
               "snapshot.create", "snapshot.memory", "snapshot.return", "snapshot.clone",
@@ -30,7 +30,8 @@ std::vector<std::string> operations_in(PowerState state) {
 
 // Of a machine whose state is kept and whose QEMU is gone.
 std::vector<std::string> operations_asleep() {
-  return {"resume", "delete", "snapshot.return", "snapshot.clone", "snapshot.delete"};
+  return {"resume",         "delete",          "snapshot.return",
+          "snapshot.clone", "snapshot.delete", "snapshot.preview"};
 }
 
 // What is possible now, and why the rest is not.
@@ -42,6 +43,7 @@ void explain(Machine& machine) {
   machine.allowed_operations.clear();
   if (!machine.lock) machine.allowed_operations = allowed_in(machine.state);
   machine.blocked_operations = explain_machine(machine, allowed_in);
+  explain_preview(machine);
 }
 
 std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
@@ -102,6 +104,14 @@ Result<Machine> Core::view(const MachineRow& row) {
   if (sleeps) {
     machine.state = PowerState::kSuspended;
     machine.state_reason = "its memory is kept; `hozon machine resume` wakes it";
+  }
+  if (const auto preview = HOZON_TRY(inventory.preview(row.uuid))) {
+    const auto name = [&](const std::string& uuid) {
+      const auto found = std::ranges::find(snapshots, uuid, &SnapshotRow::uuid);
+      return found == snapshots.end() ? std::string() : found->name;
+    };
+    machine.preview =
+        Preview{name(preview->target), name(preview->kept), preview->parts, preview->created_ns};
   }
   explain(machine);
   return machine;

@@ -81,8 +81,9 @@ class KillGrid(InstanceCase):
             self.assertIsNone(machine["lock"], machine)
             snapshots = self.all_snapshots(name)
             for snapshot in snapshots:
-                self.assertEqual(snapshot["status"], "ok", snapshot)
-            seen[name] = (machine["state"], machine["current_parent_name"], machine["description"],
+                wanted = machine["preview"] and machine["preview"]["snapshot"] == snapshot["name"]
+                self.assertEqual(snapshot["status"], "in_preview" if wanted else "ok", snapshot)
+            seen[name] = (machine["state"], machine["preview"] is None, machine["current_parent_name"], machine["description"],
                           machine["snapshot_quota"],
                           sorted((s["name"], s["description"], s["pinned"], tuple(s["tags"]),
                                   s["expires_ns"] != 0) for s in snapshots if s["kind"] == "user"),
@@ -168,6 +169,8 @@ class KillGrid(InstanceCase):
             for machine in self.get("/v1/machines")["items"]:
                 if machine["state"] != "down":
                     self.do("POST", f"/v1/machines/{machine['name']}/kill", {})
+                if machine["preview"]:
+                    self.do("POST", f"/v1/machines/{machine['name']}/preview/undo", {})
                 self.do("DELETE", f"/v1/machines/{machine['name']}")
             self.name = self.new_machine(start=False)
             path = f"/v1/machines/{self.name}"
@@ -203,6 +206,20 @@ class KillGrid(InstanceCase):
         self.grid("snapshot.clone", self.fresh(),
                   lambda: ("POST", f"/v1/machines/{self.name}/snapshots/one/clone",
                            {"new_name": self.name + "c"}))
+
+    def in_preview(self):
+        self.fresh()()
+        self.do("POST", f"/v1/machines/{self.name}/snapshots/one/preview", {})
+
+    def test_snapshot_preview(self):
+        self.grid("snapshot.preview", self.fresh(), self.on_machine("POST", "/snapshots/one/preview", {}))
+
+    def test_snapshot_commit(self):
+        self.grid("snapshot.commit", self.in_preview,
+                  self.on_machine("POST", "/preview/commit", {"discard_newer": True}))
+
+    def test_snapshot_undo(self):
+        self.grid("snapshot.undo", self.in_preview, self.on_machine("POST", "/preview/undo", {}))
 
     def test_snapshot_delete(self):
         self.grid("snapshot.delete", self.fresh(), self.on_machine("DELETE", "/snapshots/one"))
