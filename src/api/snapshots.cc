@@ -69,11 +69,15 @@ Result<JobId> post_undo_preview(Control& control, const Request& request, const 
 
 Result<JobId> post_clone(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
-  const std::string new_name = HOZON_TRY(fields.text("new_name"));
-  const bool with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
+  control::CloneRequest wanted;
+  wanted.new_name = HOZON_TRY(fields.text("new_name"));
+  wanted.description = HOZON_TRY(fields.text_or("description", ""));
+  wanted.with_memory = HOZON_TRY(fields.flag_or("with_memory", false));
+  wanted.full = HOZON_TRY(fields.flag_or("full", false));
+  wanted.pool = HOZON_TRY(fields.text_or("pool", ""));
   HOZON_TRY(fields.finish());
-  return control.start_snapshot_clone(request.part("machine"), request.part("snapshot"), new_name,
-                                      caller, with_memory);
+  return control.start_snapshot_clone(request.part("machine"), request.part("snapshot"), wanted,
+                                      caller);
 }
 
 Result<JobId> post_rename(Control& control, const Request& request, const Caller& caller) {
@@ -189,6 +193,15 @@ void add_snapshots(Router& router, Control& control) {
   add_job_route(router, control, "DELETE", trash, {}, Body::kNone, bind(delete_trash));
   add_job_route(router, control, "POST", trash + "/{snapshot}/restore", {}, Body::kOptional,
                 bind(post_restore));
+  router.add({"GET",
+              "/v1/machines/{machine}/diff",
+              {"from", "to"},
+              Body::kNone,
+              [&control](const Request& request) -> Result<Response> {
+                return json_response(200, control::to_json(HOZON_TRY(control.snapshot_diff(
+                                              request.part("machine"), request.query_value("from"),
+                                              request.query_value("to")))));
+              }});
   const std::string preview = "/v1/machines/{machine}/preview";
   add_job_route(router, control, "POST", one + "/preview", {}, Body::kOptional, bind(post_preview));
   add_job_route(router, control, "POST", preview + "/commit", {}, Body::kOptional,

@@ -1,4 +1,6 @@
 // /v1/volumes. Every route of one volume takes ?pool=, for names that two pools have.
+#include <charconv>
+
 #include "api/handlers.h"
 #include "api/json_fields.h"
 
@@ -117,10 +119,39 @@ void add_readers(Router& router, Control& control) {
               }});
 }
 
+// Of what a query may say about numbers.
+Result<uint64_t> query_number(const Request& request, std::string_view word, uint64_t absent) {
+  const std::string text = request.query_value(word);
+  if (text.empty()) return absent;
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size())
+    return make_error(Code::kInvalidArgument, "query word '{}' must be a number, not '{}'", word,
+                      text);
+  return number;
+}
+
+Result<Response> get_diff(Control& control, const Request& request) {
+  control::DiffRequest wanted;
+  wanted.volume = request.part("volume");
+  wanted.point = request.query_value("point");
+  wanted.base_volume = request.query_value("base_volume");
+  wanted.base_point = request.query_value("base_point");
+  wanted.pool = request.query_value("pool");
+  wanted.offset_bytes = HOZON_TRY(query_number(request, "offset", 0));
+  wanted.most = HOZON_TRY(query_number(request, "most", wanted.most));
+  return json_response(200, control::to_json(HOZON_TRY(control.volume_diff(wanted))));
+}
+
 }  // namespace
 
 void add_volumes(Router& router, Control& control) {
   add_readers(router, control);
+  router.add({"GET",
+              "/v1/volumes/{volume}/diff",
+              {"pool", "point", "base_volume", "base_point", "offset", "most"},
+              Body::kNone,
+              [&control](const Request& request) { return get_diff(control, request); }});
   const auto bind = [&control](Result<JobId> (*handler)(Control&, const Request&, const Caller&)) {
     return [&control, handler](const Request& request, const Caller& caller) {
       return handler(control, request, caller);

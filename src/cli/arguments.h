@@ -68,6 +68,8 @@ struct Arguments {
   bool disks_only = false;
   bool connect = false;
   bool settings = false;
+  bool full = false;
+  bool ranges = false;
   bool settings_only = false;
   bool discard_newer = false;
   bool instant = false;

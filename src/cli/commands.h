@@ -52,6 +52,8 @@ CommandResult snapshot_list(const Arguments& args, Context& context);
 CommandResult snapshot_tree(const Arguments& args, Context& context);
 CommandResult snapshot_show(const Arguments& args, Context& context);
 CommandResult snapshot_return(const Arguments& args, Context& context);
+CommandResult snapshot_diff(const Arguments& args, Context& context);
+CommandResult volume_diff(const Arguments& args, Context& context);
 CommandResult snapshot_preview(const Arguments& args, Context& context);
 CommandResult snapshot_commit(const Arguments& args, Context& context);
 CommandResult snapshot_undo(const Arguments& args, Context& context);

@@ -94,6 +94,10 @@ Context::Context(const Arguments& args)
       bar_(smart_terminal(STDERR_FILENO)),
       client_(directory_) {
   if (args.plan) client_.plan_only();
+  client_.on_interrupt([this](const std::string& sentence) {
+    bar_.clear();
+    fmt::print(stderr, "hozon: {}\n", printable(sentence));
+  });
   client_.on_progress([this](const client::Job& job) { bar_.update(job); });
 }
 

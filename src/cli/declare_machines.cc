@@ -158,6 +158,12 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .text("--state", a.state,
             "As what the machine ends: as-captured (default), running, paused, suspended, down")
       .confirmed();
+  add_verb(noun, a, "diff", "Show what differs between two snapshots, or a snapshot and now",
+           "hozon snapshot diff web before-upgrade after-upgrade --ranges", snapshot_diff)
+      .required("MACHINE", a.object, which)
+      .required("FROM", a.second, one)
+      .optional("TO", a.third, "Name of the other snapshot (default: the machine as it is now)")
+      .flag("--ranges", a.ranges, "Every range of bytes that differs");
   add_change(noun, a, "preview", "Try a snapshot out: the machine stands on it until you decide",
              "hozon snapshot preview web before-upgrade --disks vdb=after-upgrade",
              snapshot_preview)
@@ -181,7 +187,10 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .required("NAME", a.second, one)
       .required("NEW", a.third, "Name of the new machine")
       .flag("--memory", a.with_memory,
-            "With the snapshot's memory: it starts suspended, and its network unplugged");
+            "With the snapshot's memory: it starts suspended, and its network unplugged")
+      .flag("--full", a.full, "Copy every block, so that nothing is shared with the original")
+      .text("--pool", a.pool, "Pool of a full clone (default: that of the original)")
+      .text("--description", a.description, "What it is for");
   add_change(noun, a, "rename", "Rename a snapshot", "hozon snapshot rename web before good",
              snapshot_rename)
       .required("MACHINE", a.object, which)

@@ -75,6 +75,12 @@ void declare_volumes(CLI::App& root, Arguments& a) {
       .required("VOLUME[@POINT]", a.object, "What to clone")
       .required("NEW", a.second, "Name of the new volume")
       .text("--pool", a.pool, in_pool);
+  add_verb(noun, a, "diff", "Show what differs between two points, or a point and now",
+           "hozon volume diff web@monday web@tuesday --ranges", volume_diff)
+      .required("FROM", a.object, "VOLUME@POINT, or VOLUME as it is now")
+      .required("TO", a.second, "VOLUME@POINT or VOLUME, of the same pool")
+      .flag("--ranges", a.ranges, "Every range of bytes that differs")
+      .text("--pool", a.pool, in_pool);
   add_change(noun, a, "export", "Write a volume, or a point of it, to an image file",
              "hozon volume export web@before web.qcow2", volume_export)
       .required("VOLUME[@POINT]", a.object, "What to export; a volume as it is at this instant")

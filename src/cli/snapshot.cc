@@ -190,8 +190,13 @@ CommandResult snapshot_undo(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_clone(const Arguments& args, Context& context) {
-  const client::Json result = HOZON_TRY(
-      context.client().clone_snapshot(args.object, args.second, args.third, args.with_memory));
+  const client::Json result =
+      HOZON_TRY(context.client().clone_snapshot(args.object, args.second,
+                                                {.new_name = args.third,
+                                                 .description = args.description,
+                                                 .pool = args.pool,
+                                                 .with_memory = args.with_memory,
+                                                 .full = args.full}));
   context.printer().done(result, args.third, "Machine {} is a clone of {} at {}.{}", args.third,
                          args.object, args.second, sentences(result, "notes"));
   return ExitCode::kOk;

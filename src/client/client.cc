@@ -126,10 +126,30 @@ Result<Job> Client::start(const std::string& method, const std::string& target, 
   return Job(HOZON_TRY(exchange(call)));
 }
 
-Result<Job> Client::follow(Job job) {
+Result<Job> Client::follow(Job job) { return follow(std::move(job), nullptr); }
+
+Result<Job> Client::finish(Job job) {
+  if (!say_) return follow(std::move(job));
+  const Interrupts interrupts;
+  return follow(std::move(job), &interrupts);
+}
+
+Result<Job> Client::follow(Job job, const Interrupts* interrupts) {
   // Counted from the first failure: a request that got no answer may have taken longer already.
   std::optional<int64_t> failing_since_ms;
+  bool cancelled = false;
   while (!job.is_ended()) {
+    if (interrupts != nullptr && interrupts->count() > 1)
+      return make_error(Code::kCancelled,
+                        "nobody waits for job {} ({}) any more: `hozon job watch {}` shows how it "
+                        "ends",
+                        job.id, job.kind, job.id);
+    if (interrupts != nullptr && interrupts->count() == 1 && !cancelled) {
+      cancelled = true;
+      say_(fmt::format("cancelling job {} ({}); Ctrl-C again stops waiting for it", job.id,
+                       job.kind));
+      (void)cancel_job(job.id);  // refused when it has ended meanwhile, which is seen below
+    }
     if (progress_) progress_(job);
     const Result<Json> now = get(fmt::format("/v1/jobs/{}?wait_ms={}", job.id, kFollowStepMs));
     if (now) {
@@ -150,13 +170,15 @@ Result<Job> Client::follow(Job job) {
 
 Result<Json> Client::run(const std::string& method, const std::string& target, const Json& body) {
   const Job started = HOZON_TRY(start(method, target, body));
-  const Job ended = HOZON_TRY(follow(started));
+  const Job ended = HOZON_TRY(finish(started));
   if (ended.state == "done") {
     const auto result = ended.json.find("result");
     return result == ended.json.end() || result->is_null() ? Json::object() : *result;
   }
-  if (ended.error_message.empty())
-    return make_error(Code::kCancelled, "job {} ({}) was cancelled", ended.id, ended.kind);
+  if (ended.error_message.empty() || ended.state == "cancelled")
+    return make_error(Code::kCancelled,
+                      "job {} ({}) was cancelled; what it had begun is taken back", ended.id,
+                      ended.kind);
   return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
 }
 
@@ -181,7 +203,7 @@ Result<Json> Client::delete_pool(const std::string& name, bool force) {
 Result<PoolCheck> Client::check_pool(const std::string& name, bool data) {
   const Job started =
       HOZON_TRY(start("POST", "/v1/pools/" + percent_encode(name) + "/check", {{"data", data}}));
-  const Job ended = HOZON_TRY(follow(started));
+  const Job ended = HOZON_TRY(finish(started));
   const auto result = ended.json.find("result");
   if (result != ended.json.end() && result->is_object() && result->contains("errors"))
     return PoolCheck(*result);
@@ -197,7 +219,7 @@ Result<Job> Client::start_pool_scrub(const std::string& name, uint64_t bytes_per
 
 Result<PoolScrub> Client::scrub_pool(const std::string& name, uint64_t bytes_per_second) {
   const Job started = HOZON_TRY(start_pool_scrub(name, bytes_per_second));
-  const Job ended = HOZON_TRY(follow(started));
+  const Job ended = HOZON_TRY(finish(started));
   const auto result = ended.json.find("result");
   const bool is_whole = ended.error_code.empty() || ended.error_code == "corruption";
   if (is_whole && result != ended.json.end() && result->is_object()) return PoolScrub(*result);
@@ -225,6 +247,39 @@ Result<std::string> Client::volume_uri(const std::string& name, const std::strin
 
 Result<std::vector<Point>> Client::points(const std::string& volume, const std::string& pool) {
   return list<Point>(volume_path(volume) + "/points" + pool_query(pool));
+}
+
+Status Client::add_pages(Json& diff) {
+  while (diff.contains("next_offset") && diff["next_offset"].is_number_unsigned()) {
+    std::string query = volume_path(text_of(diff, "volume")) +
+                        "/diff?most=10000&offset=" + std::to_string(number_of(diff, "next_offset"));
+    for (const char* word : {"pool", "point", "base_volume", "base_point"})
+      query += fmt::format("&{}={}", word, percent_encode(text_of(diff, word)));
+    const Json page = HOZON_TRY(get(query));
+    for (const Json& range : page.value("ranges", Json::array())) diff["ranges"].push_back(range);
+    diff["changed_bytes"] = number_of(diff, "changed_bytes") + number_of(page, "changed_bytes");
+    diff["next_offset"] = page.value("next_offset", Json());
+  }
+  return {};
+}
+
+Result<Json> Client::volume_diff(const std::string& volume, const std::string& point,
+                                 const std::string& base_volume, const std::string& base_point,
+                                 const std::string& pool) {
+  Json diff = HOZON_TRY(
+      get(fmt::format("{}/diff?point={}&base_volume={}&base_point={}&pool={}", volume_path(volume),
+                      percent_encode(point), percent_encode(base_volume),
+                      percent_encode(base_point), percent_encode(pool))));
+  HOZON_TRY(add_pages(diff));
+  return diff;
+}
+
+Result<Json> Client::snapshot_diff(const std::string& machine, const std::string& from,
+                                   const std::string& to) {
+  Json diff = HOZON_TRY(get(fmt::format("{}/diff?from={}&to={}", machine_path(machine),
+                                        percent_encode(from), percent_encode(to))));
+  for (Json& disk : diff["disks"]) HOZON_TRY(add_pages(disk));
+  return diff;
 }
 
 Result<Json> Client::create_volume(const VolumeRequest& request) {
@@ -383,9 +438,12 @@ Result<Json> Client::undo_preview(const std::string& machine) {
 }
 
 Result<Json> Client::clone_snapshot(const std::string& machine, const std::string& snapshot,
-                                    const std::string& new_machine, bool with_memory) {
-  return run("POST", snapshot_path(machine, snapshot) + "/clone",
-             {{"new_name", new_machine}, {"with_memory", with_memory}});
+                                    const CloneRequest& request) {
+  Json body = {
+      {"new_name", request.new_name}, {"with_memory", request.with_memory}, {"full", request.full}};
+  if (!request.description.empty()) body["description"] = request.description;
+  if (!request.pool.empty()) body["pool"] = request.pool;
+  return run("POST", snapshot_path(machine, snapshot) + "/clone", body);
 }
 
 Result<Json> Client::rename_snapshot(const std::string& machine, const std::string& snapshot,

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "client/http_connection.h"
+#include "client/interrupts.h"
 #include "client/types.h"
 
 namespace hozon::client {
@@ -60,6 +61,11 @@ struct PreviewRequest {
   std::map<std::string, std::string> disks;  // "vda": snapshot
 };
 
+struct CloneRequest {
+  std::string new_name, description, pool;
+  bool with_memory = false, full = false;
+};
+
 struct DeleteRequest {
   std::vector<std::string> snapshots;
   bool subtree = false, all_unpinned = false;
@@ -83,6 +89,10 @@ class Client {
   // Of the instance in `directory`. Connects when first used.
   explicit Client(std::string directory);
   void on_progress(Progress progress) { progress_ = std::move(progress); }
+  // Called with a sentence when Ctrl-C is pressed while a call waits for its job: the first one
+  // cancels the job, the second one stops waiting and leaves it running. Without this, Ctrl-C ends
+  // the program, and the job goes on.
+  void on_interrupt(std::function<void(const std::string&)> say) { say_ = std::move(say); }
   // From here on nothing is changed: the first call that would begin a job asks the server what
   // that would do, keeps the answer in plan() and ends with kCancelled.
   void plan_only() { plan_only_ = true; }
@@ -106,6 +116,10 @@ class Client {
   Result<std::string> volume_uri(const std::string& name, const std::string& point,
                                  const std::string& pool);
   Result<std::vector<Point>> points(const std::string& volume, const std::string& pool);
+  // All pages of it.
+  Result<Json> volume_diff(const std::string& volume, const std::string& point,
+                           const std::string& base_volume, const std::string& base_point,
+                           const std::string& pool);
   Result<Json> create_volume(const VolumeRequest& request);
   Result<Json> resize_volume(const std::string& name, uint64_t size_bytes, bool allow_shrink,
                              const std::string& pool);
@@ -139,12 +153,15 @@ class Client {
                          const ReturnRequest& how);
   Result<Json> plan_return(const std::string& machine, const std::string& snapshot,
                            const ReturnRequest& how);
+  // An empty `to`: the machine as it is now. With all pages.
+  Result<Json> snapshot_diff(const std::string& machine, const std::string& from,
+                             const std::string& to);
   Result<Json> preview(const std::string& machine, const std::string& snapshot,
                        const PreviewRequest& request);
   Result<Json> commit_preview(const std::string& machine, bool discard_newer);
   Result<Json> undo_preview(const std::string& machine);
   Result<Json> clone_snapshot(const std::string& machine, const std::string& snapshot,
-                              const std::string& new_machine, bool with_memory = false);
+                              const CloneRequest& request);
   Result<Json> rename_snapshot(const std::string& machine, const std::string& snapshot,
                                const std::string& new_name);
   Result<Json> describe_snapshot(const std::string& machine, const std::string& snapshot,
@@ -166,19 +183,26 @@ class Client {
   // Starts a job without waiting for its end; follow() does that.
   Result<Job> start(const std::string& method, const std::string& target, const Json& body);
   Result<Job> follow(Job job);
+  // As follow(), and Ctrl-C cancels it (on_interrupt()).
+  Result<Job> finish(Job job);
 
  private:
   Result<Json> exchange(const HttpCall& call);
   Result<Json> get(const std::string& target);
   template <typename T>
   Result<std::vector<T>> list(const std::string& target);
+  // Adds to a page of a diff all that come after it.
+  Status add_pages(Json& diff);
   Result<Json> ask_plan(const std::string& method, const std::string& target, const Json& body);
   // start, follow, result.
   Result<Json> run(const std::string& method, const std::string& target, const Json& body);
 
   std::string directory_;
   HttpConnection connection_;
+  Result<Job> follow(Job job, const Interrupts* interrupts);
+
   Progress progress_;
+  std::function<void(const std::string&)> say_;
   bool plan_only_ = false;
   Json plan_;
 };

@@ -82,6 +82,7 @@ class Control {
                                  const std::string& pool = {}) const;
   Result<std::vector<Point>> points(const std::string& volume, bool all = false,
                                     const std::string& pool = {}) const;
+  Result<VolumeDiff> volume_diff(const DiffRequest& request) const;
   // Result: Volume.
   Result<JobId> start_volume_create(const VolumeRequest& request, const Caller& caller = {});
   // A file with the content of a point, or of the volume at the instant when the job begins.
@@ -154,8 +155,7 @@ class Control {
   // Result: {"machine": Machine (the new one), "notes": [sentence]}. The clone is down, or
   // `with_memory` suspended: resume wakes it where the snapshot was made.
   Result<JobId> start_snapshot_clone(const std::string& machine, const std::string& snapshot,
-                                     const std::string& new_machine, const Caller& caller = {},
-                                     bool with_memory = false);
+                                     const CloneRequest& request, const Caller& caller = {});
   // Result: Snapshot.
   Result<JobId> start_snapshot_rename(const std::string& machine, const std::string& snapshot,
                                       const std::string& new_name, const Caller& caller = {});
@@ -174,6 +174,10 @@ class Control {
                                       const Caller& caller = {});
   // Result: {"machine", "snapshot"}.
   Result<JobId> start_snapshot_undo(const std::string& machine, const Caller& caller = {});
+  // An empty `to`: the machine as it is now. Each disk has its first page of ranges;
+  // volume_diff() has the others.
+  Result<SnapshotDiff> snapshot_diff(const std::string& machine, const std::string& from,
+                                     const std::string& to) const;
   // Deleted ones whose time to live has not ended, oldest deletion first.
   Result<std::vector<Snapshot>> trash(const std::string& machine) const;
   // By the name that it had (the newest of that name) or its uuid. Result: {"restored": [name]}.

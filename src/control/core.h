@@ -105,7 +105,7 @@ class Core {
                                    const std::string& snapshot_uuid, const ReturnRequest& how);
   Result<nlohmann::json> do_clone(JobRun& run, const std::string& machine_uuid,
                                   const std::string& snapshot_uuid, MachineRow clone,
-                                  bool with_memory);
+                                  const CloneRequest& request);
   Result<nlohmann::json> do_suspend(JobRun& run, const std::string& machine_uuid);
   Result<nlohmann::json> do_resume(JobRun& run, const std::string& machine_uuid,
                                    const ResumeRequest& how);

@@ -234,6 +234,30 @@ json to_json(const SettingsChange& change) {
   return {{"setting", change.setting}, {"now", change.now}, {"then", change.then}};
 }
 
+json to_json(const Range& range) {
+  return {{"offset_bytes", range.offset_bytes}, {"length_bytes", range.length_bytes}};
+}
+
+json to_json(const VolumeDiff& diff) {
+  return {{"disk", diff.disk},
+          {"volume", diff.volume},
+          {"pool", diff.pool},
+          {"point", diff.point},
+          {"base_volume", diff.base_volume},
+          {"base_point", diff.base_point},
+          {"changed_bytes", diff.changed_bytes},
+          {"ranges", to_json(diff.ranges)},
+          {"next_offset", optional_json(diff.next_offset)},
+          {"note", diff.note}};
+}
+
+json to_json(const SnapshotDiff& diff) {
+  return {{"from", diff.from},
+          {"to", diff.to},
+          {"settings_changes", to_json(diff.settings_changes)},
+          {"disks", to_json(diff.disks)}};
+}
+
 json to_json(const Plan& plan) {
   json object = {{"kind", plan.kind},
                  {"object", plan.object},

@@ -23,6 +23,9 @@ nlohmann::json to_json(const Snapshot& snapshot);
 nlohmann::json to_json(const Job& job);
 nlohmann::json to_json(const SettingsChange& change);
 nlohmann::json to_json(const Plan& plan);
+nlohmann::json to_json(const Range& range);
+nlohmann::json to_json(const VolumeDiff& diff);
+nlohmann::json to_json(const SnapshotDiff& diff);
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& values) {

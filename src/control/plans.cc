@@ -124,17 +124,21 @@ Status plan_snapshot_delete(Core& core, const MachineRow& owner,
   return {};
 }
 
-void plan_snapshot_clone(const MachineRow& owner, const SnapshotRow& row, const MachineRow& clone,
-                         bool with_memory, Plan& plan) {
-  plan.makes.push_back("machine " + clone.name);
-  for (const SnapshotDisk& disk : row.disks)
-    if (disk.disk != kMemoryDisk || with_memory)
-      plan.makes.push_back("volume " + volume_of_disk(clone.name, disk.disk));
+Status plan_snapshot_clone(Core& core, const MachineRow& owner, const SnapshotRow& row,
+                           const CloneRequest& request, Plan& plan) {
+  plan.makes.push_back("machine " + request.new_name);
+  for (const SnapshotDisk& disk : row.disks) {
+    if (disk.disk == kMemoryDisk && !request.with_memory) continue;
+    plan.makes.push_back("volume " + volume_of_disk(request.new_name, disk.disk));
+    if (request.full)
+      plan.writes_bytes += HOZON_TRY(core.storage.mapped_bytes(disk.pool, disk.volume, disk.point));
+  }
   plan.identity.emplace_back("a uuid, a VM generation id and MAC addresses of its own");
-  if (with_memory)
+  if (request.with_memory)
     plan.identity.push_back(fmt::format(
         "its guest knows the addresses of '{}': its network stays unplugged until it is connected",
         owner.name));
+  return {};
 }
 
 Status plan_volume_delete(Core& core, const std::string& pool, const std::string& volume,

@@ -18,8 +18,8 @@ Status plan_snapshot_create(Core& core, const MachineRow& machine, const Snapsho
                             Plan& plan);
 Status plan_snapshot_delete(Core& core, const MachineRow& owner,
                             const std::vector<SnapshotRow>& rows, uint64_t ttl_s, Plan& plan);
-void plan_snapshot_clone(const MachineRow& owner, const SnapshotRow& row, const MachineRow& clone,
-                         bool with_memory, Plan& plan);
+Status plan_snapshot_clone(Core& core, const MachineRow& owner, const SnapshotRow& row,
+                           const CloneRequest& request, Plan& plan);
 Status plan_volume_delete(Core& core, const std::string& pool, const std::string& volume,
                           Plan& plan);
 

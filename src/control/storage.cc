@@ -244,6 +244,28 @@ Result<uint64_t> Storage::exclusive_bytes(const std::string& pool, const std::st
       HOZON_TRY(call(pool, "point.exclusive", {{"volume", volume}, {"point", point}})), "bytes");
 }
 
+Result<Storage::ChangedPage> Storage::changed(const std::string& pool, const PointName& target,
+                                              const PointName& base, uint64_t offset,
+                                              uint64_t length, uint64_t most) const {
+  const nlohmann::json answer = HOZON_TRY(call(pool, "point.changed",
+                                               {{"volume", target.volume},
+                                                {"point", target.point},
+                                                {"base_volume", base.volume},
+                                                {"base_point", base.point},
+                                                {"offset", offset},
+                                                {"length", length},
+                                                {"most", most}}));
+  ChangedPage page;
+  page.next_offset = HOZON_TRY(link::u64_field(answer, "next_offset"));
+  for (const nlohmann::json& range : HOZON_TRY(link::array_field(answer, "ranges"))) {
+    if (!range.is_array() || range.size() != 2 || !range[0].is_number_unsigned() ||
+        !range[1].is_number_unsigned())
+      return make_error(Code::kInternal, "pool '{}' answered with a range that is none", pool);
+    page.ranges.push_back({range[0].get<uint64_t>(), range[1].get<uint64_t>()});
+  }
+  return page;
+}
+
 Result<uint64_t> Storage::mapped_bytes(const std::string& pool, const std::string& volume,
                                        const std::string& point) const {
   return link::u64_field(

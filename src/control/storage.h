@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/types.h"
 #include "link/protocol.h"
 
 namespace hozon::control {
@@ -79,6 +80,18 @@ class Storage {
                       const std::string& point) const;
   Result<uint64_t> exclusive_bytes(const std::string& pool, const std::string& volume,
                                    const std::string& point) const;
+  // What differs between two points (an empty name: the head), from `offset` on. Of one pool, any
+  // branches. The page ends at `next_offset`.
+  struct ChangedPage {
+    std::vector<Range> ranges;
+    uint64_t next_offset = 0;
+  };
+  struct PointName {
+    std::string volume, point;
+  };
+  Result<ChangedPage> changed(const std::string& pool, const PointName& target,
+                              const PointName& base, uint64_t offset, uint64_t length,
+                              uint64_t most) const;
   Result<uint64_t> mapped_bytes(const std::string& pool, const std::string& volume,
                                 const std::string& point = {}) const;
 

@@ -66,6 +66,13 @@ struct BlockedOperation {
 
 // ---- volumes ----
 
+// One setting that differs between two states of a machine: "memory_bytes", "disk vdb", "nic net0".
+struct SettingsChange {
+  std::string setting;
+  nlohmann::json now;   // null: not there
+  nlohmann::json then;  // null: not there
+};
+
 struct Volume {
   std::string name;
   std::string pool;
@@ -92,6 +99,36 @@ struct Point {
   std::string kind;  // "snapshot", or with `all`: "head", "fork", "reclaiming"
   std::string uri;
   std::string snapshot;  // "machine@name" when it is part of a machine's snapshot
+};
+
+struct Range {
+  uint64_t offset_bytes = 0;
+  uint64_t length_bytes = 0;
+};
+
+// What differs between two points, of different branches too. Equal blocks that were written twice
+// count as different.
+struct VolumeDiff {
+  std::string disk;  // of a machine's disk: "vda"
+  std::string volume, pool;
+  std::string point, base_volume, base_point;  // empty points: as it is now
+  uint64_t changed_bytes = 0;                  // of these ranges
+  std::vector<Range> ranges;                   // in order, not touching each other
+  std::optional<uint64_t> next_offset;         // where the rest begins; empty: this is all
+  std::string note;  // of a disk that only one side has: then there are no ranges
+};
+
+struct DiffRequest {
+  std::string volume, point, base_volume, base_point, pool;
+  uint64_t offset_bytes = 0;
+  uint64_t most = 1000;  // ranges
+};
+inline constexpr uint64_t kDiffRangesMax = 10'000;
+
+struct SnapshotDiff {
+  std::string from, to;  // names; an empty `to`: the machine as it is now
+  std::vector<SettingsChange> settings_changes;
+  std::vector<VolumeDiff> disks;
 };
 
 struct VolumeRequest {
@@ -314,18 +351,19 @@ struct ResumeRequest {
   bool instant = false;  // as of a return
 };
 
+struct CloneRequest {
+  std::string new_name;
+  std::string description;   // empty: says what it is a clone of
+  bool with_memory = false;  // it sleeps where the snapshot was made
+  bool full = false;         // copies every block: nothing is shared with the original
+  std::string pool;          // of a full clone; empty: that of the original
+};
+
 // From which snapshot each part of a preview comes. Names or uuids; "current": as it is now.
 struct PreviewRequest {
   std::string settings;                      // empty: the snapshot that is previewed
   std::string memory;                        // empty: its memory, if everything is of it; "none"
   std::map<std::string, std::string> disks;  // those that are not: {"vda": "before"}
-};
-
-// One setting that differs between two states of a machine: "memory_bytes", "disk vdb", "nic net0".
-struct SettingsChange {
-  std::string setting;
-  nlohmann::json now;   // null: not there
-  nlohmann::json then;  // null: not there
 };
 
 // ---- jobs ----

@@ -298,6 +298,36 @@ Task<Answer> point_exclusive(Pool& pool, Request request) {
   co_return json{{"bytes", bytes}};
 }
 
+// A page of the ranges that differ between two points, of different branches too: those that begin
+// in [offset, offset + length), at most `most`, and where the next page begins.
+Task<Answer> point_changed(Pool& pool, Request request) {
+  const json& given = request.parameters;
+  HOZON_CO_TRY(const std::string volume, link::string_field(given, "volume"));
+  HOZON_CO_TRY(const std::string point, link::string_field_or(given, "point", ""));
+  HOZON_CO_TRY(const std::string base_volume, link::string_field(given, "base_volume"));
+  HOZON_CO_TRY(const std::string base_point, link::string_field_or(given, "base_point", ""));
+  HOZON_CO_TRY(uint64_t offset, link::u64_field(given, "offset"));
+  HOZON_CO_TRY(const uint64_t length, link::u64_field(given, "length"));
+  HOZON_CO_TRY(const uint64_t most, link::u64_field(given, "most"));
+  HOZON_CO_TRY(const store::Target target, pool.target(volume, point));
+  HOZON_CO_TRY(const store::Target base, pool.target(base_volume, base_point));
+  constexpr uint64_t kExtentsMax = 100'000;
+  if (most == 0 || most > kExtentsMax)
+    co_return make_error(Code::kInvalidArgument, "a page has 1 to {} ranges", kExtentsMax);
+  HOZON_CO_TRY(const auto extents, co_await pool.changed_status(target, base, offset, length,
+                                                                static_cast<uint32_t>(most * 2)));
+  json ranges = json::array();
+  for (const store::Extent& extent : extents) {
+    if (extent.changed && !ranges.empty() &&
+        ranges.back()[0].get<uint64_t>() + ranges.back()[1].get<uint64_t>() == offset)
+      ranges.back()[1] = ranges.back()[1].get<uint64_t>() + extent.length_bytes;
+    else if (extent.changed)
+      ranges.push_back(json::array({offset, extent.length_bytes}));
+    offset += extent.length_bytes;
+  }
+  co_return json{{"ranges", std::move(ranges)}, {"next_offset", offset}};
+}
+
 struct Operation {
   std::string_view name;
   Task<Answer> (*run)(Pool&, Request);
@@ -313,9 +343,10 @@ constexpr std::array kOperations = {
     Operation{"volume.return", volume_return},     Operation{"volume.mapped", volume_mapped},
     Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
     Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
-    Operation{"point.exclusive", point_exclusive}, Operation{"pool.damage", pool_damage},
-    Operation{"pool.scrub.start", scrub_start},    Operation{"pool.scrub.show", scrub_show},
-    Operation{"pool.scrub.cancel", scrub_cancel},  Operation{"pool.defragment", pool_defragment},
+    Operation{"point.changed", point_changed},     Operation{"point.exclusive", point_exclusive},
+    Operation{"pool.damage", pool_damage},         Operation{"pool.scrub.start", scrub_start},
+    Operation{"pool.scrub.show", scrub_show},      Operation{"pool.scrub.cancel", scrub_cancel},
+    Operation{"pool.defragment", pool_defragment},
 };
 
 }  // namespace

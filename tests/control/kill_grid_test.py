@@ -207,6 +207,11 @@ class KillGrid(InstanceCase):
                   lambda: ("POST", f"/v1/machines/{self.name}/snapshots/one/clone",
                            {"new_name": self.name + "c"}))
 
+    def test_snapshot_full_clone(self):
+        self.grid("snapshot.clone", self.fresh(),
+                  lambda: ("POST", f"/v1/machines/{self.name}/snapshots/one/clone",
+                           {"new_name": self.name + "c", "full": True}))
+
     def in_preview(self):
         self.fresh()()
         self.do("POST", f"/v1/machines/{self.name}/snapshots/one/preview", {})
