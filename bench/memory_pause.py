@@ -318,18 +318,23 @@ def verdicts(sizes):
     say(f"verdict.instant_within_200ms_at_{large}M", float(worst <= 200), "bool")
 
 
+def megabytes_of(text):
+    return [int(size) for size in text.split(",")]
+
+
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--programs", required=True)
-    parser.add_argument("--guest", default="")
-    parser.add_argument("--sizes", default="")
-    parser.add_argument("--rounds", type=int, default=0)
-    parser.add_argument("--quick", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--programs", required=True, help="directory of hozon, hozond and the others")
+    parser.add_argument("--guest", default="", help="a guest that is built already")
+    parser.add_argument("--sizes", type=megabytes_of, metavar="MIB,...",
+                        help="of the guests' memory (256,1024,4096)")
+    parser.add_argument("--rounds", type=int, default=0, help="of each size (3)")
+    parser.add_argument("--quick", action="store_true", help="one round of 256 MiB")
     options = parser.parse_args()
     scratch = tempfile.mkdtemp(prefix="hz-pause-")
     guest = options.guest or scratch + "/guest"
     subprocess.run([ROOT / "tools/guest/build", guest], check=True)
-    sizes = [int(s) for s in (options.sizes or ("256" if options.quick else "256,1024,4096")).split(",")]
+    sizes = options.sizes or ([256] if options.quick else [256, 1024, 4096])
     rounds = options.rounds or (1 if options.quick else 3)
     instance = Instance(options.programs, scratch + "/instance")
     try:
