@@ -239,8 +239,8 @@ Task<Status> DataPath::finish(uint64_t sequence, bool fua) {
     sequence = core_.journal.newest_sequence();
   if (!mutant(Mutant::kEarlyAcknowledge))
     HOZON_CO_CHECK(co_await core_.journal.wait_written(sequence));
-  if (!fua) core_.flusher->note_write();
-  if (fua) HOZON_CO_CHECK(co_await core_.flusher->flush());
+  if (fua) co_return co_await core_.flusher->flush();
+  core_.flusher->note_write();
   co_return Status{};
 }
 

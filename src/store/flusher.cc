@@ -47,12 +47,8 @@ Task<Status> Flusher::guest_flush() {
 
 void Flusher::note_write() {
   ++writes_;
-  if (writes_ == 1 && single_writes_ >= kHabit && !running_ && !core_.closing)
-    core_.background.start(run_ahead());
-}
-
-Task<void> Flusher::run_ahead() {
-  if (core_.health) co_await run();
+  const bool ahead = writes_ == 1 && single_writes_ >= kHabit && !running_;
+  if (ahead && core_.health && !core_.closing) core_.background.start(run());
 }
 
 Task<void> Flusher::run() {

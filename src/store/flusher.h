@@ -35,7 +35,6 @@ class Flusher {
 
  private:
   Task<void> run();
-  Task<void> run_ahead();
   PoolCore& core_;
   bool running_ = false;
   uint64_t writes_ = 0;         // since the last guest_flush()
