@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -134,3 +135,28 @@ class InstanceCase(unittest.TestCase):
         check = self.do("POST", "/v1/pools/main/check", {})
         self.assertTrue(check["clean"], check)
         self.assertEqual(check["lost_blocks"], 0)
+
+
+class StatesCase(InstanceCase):
+    """A machine with two disks, whose states are told by the byte that its disks hold."""
+    pool_bytes = 1 << 30
+
+    def fill_all(self, byte):
+        for disk in ("vda", "vdb"):
+            self.fill(f"{self.name}.{disk}", byte)
+
+    def new_states(self, *snapshots):
+        """Snapshot N of the list holds the byte N + 1 on both disks; the machine holds 99."""
+        self.name = self.new_machine(start=False)
+        self.path = f"/v1/machines/{self.name}"
+        for byte, snapshot in enumerate(snapshots, 1):
+            self.fill_all(byte)
+            self.do("POST", self.path + "/snapshots", {"name": snapshot})
+        self.fill_all(99)
+
+    def set_memory_size(self, mib):
+        """There is no verb for it yet; the record is what a return compares and restores."""
+        with sqlite3.connect(self.dir + "/hozon.db", timeout=10) as database:
+            database.execute("UPDATE machines SET memory_bytes = ? WHERE name = ?",
+                             (mib << 20, self.name))
+        database.close()

@@ -16,30 +16,10 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from instance import BIN, InstanceCase  # noqa: E402
+from instance import BIN, StatesCase  # noqa: E402
 
 
-class PreviewTest(InstanceCase):
-    pool_bytes = 1 << 30
-
-    def fill_all(self, byte):
-        for disk in ("vda", "vdb"):
-            self.fill(f"{self.name}.{disk}", byte)
-
-    def new_states(self, *snapshots):
-        self.name = self.new_machine(start=False)
-        self.path = f"/v1/machines/{self.name}"
-        for byte, snapshot in enumerate(snapshots, 1):
-            self.fill_all(byte)
-            self.do("POST", self.path + "/snapshots", {"name": snapshot})
-        self.fill_all(99)
-
-    def set_memory_size(self, mib):
-        with sqlite3.connect(self.dir + "/hozon.db", timeout=10) as database:
-            database.execute("UPDATE machines SET memory_bytes = ? WHERE name = ?",
-                             (mib << 20, self.name))
-        database.close()
-
+class PreviewTest(StatesCase):
     def digest(self, uri):
         raw = subprocess.run(["nbdcopy", uri, "-"], check=True, capture_output=True, timeout=60)
         return hashlib.sha256(raw.stdout).hexdigest()

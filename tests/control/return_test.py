@@ -7,38 +7,15 @@ Method: one instance of every real program. Each disk holds a byte that tells wh
 usage: return_test.py BIN_DIRECTORY
 """
 import os
-import sqlite3
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from instance import BIN, InstanceCase  # noqa: E402
+from instance import BIN, StatesCase  # noqa: E402
 
 
-class ReturnTest(InstanceCase):
-    pool_bytes = 1 << 30
-
-    def fill_all(self, byte):
-        for disk in ("vda", "vdb"):
-            self.fill(f"{self.name}.{disk}", byte)
-
-    def new_states(self, *snapshots):
-        """Snapshot N of the list holds the byte N + 1 on both disks; the machine holds 99."""
-        self.name = self.new_machine(start=False)
-        self.path = f"/v1/machines/{self.name}"
-        for byte, snapshot in enumerate(snapshots, 1):
-            self.fill_all(byte)
-            self.do("POST", self.path + "/snapshots", {"name": snapshot})
-        self.fill_all(99)
-
-    def set_memory_size(self, mib):
-        """There is no verb for it yet; the record is what a return compares and restores."""
-        with sqlite3.connect(self.dir + "/hozon.db", timeout=10) as database:
-            database.execute("UPDATE machines SET memory_bytes = ? WHERE name = ?",
-                             (mib << 20, self.name))
-        database.close()
-
+class ReturnTest(StatesCase):
     def go(self, snapshot, **how):
         return self.do("POST", f"{self.path}/snapshots/{snapshot}/return", how)
 
