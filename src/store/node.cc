@@ -1,16 +1,38 @@
 #include "store/node.h"
 
+#include <memory_resource>
+#include <new>
+
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/result.h"
 
 namespace hozon::store {
+namespace {
+
+constexpr size_t kBlocksPerChunk = 256;
+
+// Blocks side by side, taken from the heap by the megabyte and kept for the nodes to come: the heap
+// itself would spend a second block on the alignment of each.
+std::pmr::memory_resource& node_blocks() {
+  static thread_local std::pmr::unsynchronized_pool_resource blocks(
+      {.max_blocks_per_chunk = kBlocksPerChunk,
+       .largest_required_pool_block = sizeof(format::NodeBlock)});
+  return blocks;
+}
+
+}  // namespace
+
+void NodeBlockDeleter::operator()(format::NodeBlock* block) const {
+  node_blocks().deallocate(block, sizeof(format::NodeBlock), alignof(format::NodeBlock));
+}
 
 Node::Node(uint8_t level, uint64_t made_by, uint64_t* in_memory)
     : level_(level),
       made_by_(made_by),
       in_memory_(in_memory),
-      content_(std::make_unique<format::NodeBlock>()) {
+      content_(new(node_blocks().allocate(sizeof(format::NodeBlock), alignof(format::NodeBlock)))
+                   format::NodeBlock()) {
   if (in_memory_ != nullptr) ++*in_memory_;
 }
 

@@ -55,6 +55,11 @@ struct Edge {
   uint64_t identity() const;
 };
 
+// Gives the bytes of a node back to where Node took them (node.cc).
+struct NodeBlockDeleter {
+  void operator()(format::NodeBlock* block) const;
+};
+
 class Node {
  public:
   // `in_memory` counts nodes without a block, for the space that the next checkpoint needs.
@@ -105,7 +110,7 @@ class Node {
   uint32_t crc32c_ = 0;
   bool is_unsealed_ = false;  // has a block, but not its final bytes
   uint64_t* in_memory_;
-  std::unique_ptr<format::NodeBlock> content_;
+  std::unique_ptr<format::NodeBlock, NodeBlockDeleter> content_;
   std::unique_ptr<std::array<NodeRef, format::kPointersPerNode>> children_;
 };
 
