@@ -102,6 +102,7 @@ PoolStats PoolCore::stats() const {
   out.live_bytes = space.live() * kBlockSize;
   out.pending_bytes = space.pending() * kBlockSize;
   out.in_flight_bytes = space.in_flight() * kBlockSize;
+  out.preparing_bytes = reservoir->preparing() * kBlockSize;
   out.free_bytes = space.free() * kBlockSize;
   out.reserve_bytes = reserve_blocks() * kBlockSize;
   out.volumes = catalog.volumes().size();

@@ -71,7 +71,9 @@ Task<void> Reservoir::prepare() {
     std::memset(zeros_.data(), 0, zeros_.size());
   }
   const std::span<const std::byte> zeros = zeros_.span().first(run->count * kBlockSize);
+  preparing_ = run->count;
   const int error = co_await core_.data.write(run->block * kBlockSize, zeros);
+  preparing_ = 0;
   if (error == 0) {
     core_.space.give_back_prepared(*run);
   } else {

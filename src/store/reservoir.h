@@ -28,6 +28,8 @@ class Reservoir {
   void note_taken();
   void note_retired(uint64_t count);
   void wake() { wake_.pulse(); }
+  // Blocks that are being prepared now; they count as in flight.
+  uint64_t preparing() const { return preparing_; }
   // Works while the pool is open.
   Task<void> loop();
 
@@ -40,6 +42,7 @@ class Reservoir {
   PoolCore& core_;
   Event wake_;
   AlignedBuffer zeros_;
+  uint64_t preparing_ = 0;
   uint64_t retired_ = 0;  // blocks, since guests' blocks were last made reusable
   // From half empty to full: the filesystem's own record of it is synced with the guest's next
   // flush, so rather seldom and much than often.

@@ -48,6 +48,7 @@ struct PoolStats {
   uint64_t live_bytes = 0;       // reachable from some point, or pool metadata
   uint64_t pending_bytes = 0;    // freed, not yet reusable
   uint64_t in_flight_bytes = 0;  // of running writes
+  uint64_t preparing_bytes = 0;  // part of these: no guest's, written ahead of need
   uint64_t free_bytes = 0;       // live + pending + in flight + free == size
   uint64_t reserve_bytes = 0;    // part of free that guests cannot take
   uint64_t volumes = 0;

@@ -217,8 +217,9 @@ Task<std::string> settle_space(Pool& pool, const Model& model) {
       co_return fmt::format("checkpoint: {}", done.error().what);
   const store::PoolStats stats = pool.stats();
   if (stats.reclaiming != 0) co_return fmt::format("{} points still reclaiming", stats.reclaiming);
-  if (stats.in_flight_bytes != 0)
-    co_return fmt::format("{} bytes in flight although nothing runs", stats.in_flight_bytes);
+  if (stats.in_flight_bytes != stats.preparing_bytes)
+    co_return fmt::format("{} bytes in flight although nothing runs",
+                          stats.in_flight_bytes - stats.preparing_bytes);
   const auto report = co_await pool.check(false);
   if (!report) co_return fmt::format("check: {}", report.error().what);
   if (report->data_blocks < model.distinct_blocks())

@@ -287,7 +287,8 @@ std::string Storm::settle(store::CheckReport& report) {
   if (!report.errors.empty()) return "check: " + report.errors.front();
   if (report.lost_blocks != 0) return fmt::format("{} blocks are lost", report.lost_blocks);
   const store::PoolStats stats = pool().stats();
-  if (stats.reclaiming != 0 || stats.in_flight_bytes != 0) return "something goes on at rest";
+  if (stats.reclaiming != 0 || stats.in_flight_bytes != stats.preparing_bytes)
+    return "something goes on at rest";
   return audit_space(stats);
 }
 
