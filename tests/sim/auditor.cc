@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/units.h"
+#include "io_memory.h"
 #include "status_audit.h"
 
 namespace hozon::sim {
@@ -167,17 +168,17 @@ std::vector<std::pair<uint64_t, uint64_t>> runs_to_read(uint64_t size_bytes, con
 template <typename Settle>
 Task<std::string> read_runs(Pool& pool, store::Target target, uint64_t size_bytes,
                             std::vector<std::pair<uint64_t, uint64_t>> runs, Settle settle) {
-  std::vector<std::byte> buffer(kReadBlocksMax * kPageSize);
+  const IoMemory memory(kReadBlocksMax * kPageSize, true);
+  const std::span<std::byte> buffer = memory.span();
   for (const auto& [first, end] : runs) {
     for (uint64_t block = first; block < end; block += kReadBlocksMax) {
       const uint64_t offset = block * kPageSize;
       const uint64_t size =
           std::min(size_bytes, std::min(end, block + kReadBlocksMax) * kPageSize) - offset;
-      const Status read = co_await pool.read(target, offset, std::span(buffer).first(size));
+      const Status read = co_await pool.read(target, offset, buffer.first(size));
       if (!read) co_return fmt::format("read at {}: {}", offset, read.error().what);
       for (uint64_t at = 0; at < size; at += kSectorSize) {
-        std::string wrong = settle((offset + at) / kSectorSize,
-                                   std::span<const std::byte>(buffer).subspan(at, kSectorSize));
+        std::string wrong = settle((offset + at) / kSectorSize, buffer.subspan(at, kSectorSize));
         if (!wrong.empty()) co_return wrong;
       }
     }

@@ -3,6 +3,7 @@
 // not.
 
 #include "actors.h"
+#include "io_memory.h"
 
 namespace hozon::sim {
 
@@ -100,10 +101,11 @@ Task<void> Guest::write() {
                                range->volume, range->sector, range->count, stamp)))
     co_return;
   ++world_.counters_.writes;
-  std::vector<std::byte> bytes(range->count * kSectorSize);
+  const IoMemory memory(range->count * kSectorSize, random_.chance(1, 2));
+  const std::span<std::byte> bytes = memory.span();
   for (uint64_t s = 0; s < range->count; ++s)
     world_.model_.contents().fill(stamp, range->sector + s,
-                                  std::span(bytes).subspan(s * kSectorSize, kSectorSize));
+                                  bytes.subspan(s * kSectorSize, kSectorSize));
   ++world_.locks_[range->volume].io;
   const Model::Io io = world_.model_.begin_write(range->volume, range->sector, range->count, stamp);
   const Status status =
@@ -187,7 +189,8 @@ Task<void> Guest::read_head() {
     co_return;
   ++world_.counters_.reads;
   const uint64_t size_before = world_.model_.volumes.at(range->volume).size_bytes;
-  std::vector<std::byte> bytes(range->count * kSectorSize);
+  const IoMemory memory(range->count * kSectorSize, random_.chance(1, 2));
+  const std::span<std::byte> bytes = memory.span();
   const Tick begun = world_.model_.begin_activity();
   ++world_.locks_[range->volume].io;
   const Status status =
@@ -206,8 +209,7 @@ Task<void> Guest::read_head() {
   if (volume->second.size_bytes != size_before) co_return;
   for (uint64_t s = 0; s < range->count; ++s) {
     const std::string wrong = world_.model_.check_read(
-        range->volume, range->sector + s,
-        std::span<const std::byte>(bytes).subspan(s * kSectorSize, kSectorSize), begun);
+        range->volume, range->sector + s, bytes.subspan(s * kSectorSize, kSectorSize), begun);
     if (!wrong.empty()) co_return world_.fail(wrong);
   }
 }
@@ -227,7 +229,8 @@ Task<void> Guest::read_point() {
   const auto target = world_.pool().target(world_.model_.volumes.at(point.volume).name, point.name);
   if (!target) co_return;  // its deletion or renaming runs
   if (!world_.step(fmt::format("read point {} sector {} +{}", uid, sector, count))) co_return;
-  std::vector<std::byte> bytes(count * kSectorSize);
+  const IoMemory memory(count * kSectorSize, random_.chance(1, 2));
+  const std::span<std::byte> bytes = memory.span();
   const Status status = co_await world_.pool().read(*target, sector * kSectorSize, bytes);
   if (world_.dead_ || !world_.model_.points.contains(uid)) co_return;
   if (!status) {
@@ -239,8 +242,8 @@ Task<void> Guest::read_point() {
     co_return;
   }
   for (uint64_t s = 0; s < count; ++s) {
-    const std::string wrong = world_.model_.settle_point(
-        uid, sector + s, std::span<const std::byte>(bytes).subspan(s * kSectorSize, kSectorSize));
+    const std::string wrong =
+        world_.model_.settle_point(uid, sector + s, bytes.subspan(s * kSectorSize, kSectorSize));
     if (!wrong.empty()) co_return world_.fail(wrong);
   }
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "io_memory.h"
 #include "session.h"
 
 namespace hozon::sim {
@@ -56,8 +57,9 @@ class Stage {
     return wrong_.empty();
   }
   Task<Status> fill(uint64_t first, uint64_t count, char letter) {
-    const std::vector<std::byte> bytes(count * kBlock, static_cast<std::byte>(letter));
-    co_return co_await pool().write(*pool().target("v"), first * kBlock, bytes, false);
+    const IoMemory memory(count * kBlock, true);
+    std::ranges::fill(memory.span(), static_cast<std::byte>(letter));
+    co_return co_await pool().write(*pool().target("v"), first * kBlock, memory.span(), false);
   }
   bool write(uint64_t first, uint64_t count, char letter) {
     return does(fill(first, count, letter), "write");
@@ -81,7 +83,8 @@ class Stage {
   bool snapshot(std::string name) { return does(take_snapshot(std::move(name)), "snapshot"); }
   // The letter that a block is filled with.
   char letter(uint64_t block) {
-    std::vector<std::byte> bytes(kBlock);
+    const IoMemory memory(kBlock, true);
+    const std::span<std::byte> bytes = memory.span();
     const auto target = pool().target("v");
     if (!does(pool().read(*target, block * kBlock, bytes), "read")) return '?';
     if (std::ranges::any_of(bytes, [&](std::byte b) { return b != bytes[0]; }))

@@ -4,6 +4,7 @@
 #include "rot.h"
 
 #include "base/units.h"
+#include "io_memory.h"
 
 namespace hozon::sim {
 namespace {
@@ -19,12 +20,12 @@ struct Findings {
 template <typename Settle>
 Task<void> read_blocks(Pool& pool, store::Target target, uint64_t size_bytes, Settle settle,
                        Findings& findings) {
-  std::vector<std::byte> buffer(kPageSize);
+  const IoMemory memory(kPageSize, true);
+  const std::span<std::byte> buffer = memory.span();
   for (const auto& [first, end] : volume_windows(size_bytes)) {
     for (uint64_t block = first; block < end && findings.wrong.empty(); ++block) {
       const uint64_t size = std::min(size_bytes - block * kPageSize, kPageSize);
-      const Status read =
-          co_await pool.read(target, block * kPageSize, std::span(buffer).first(size));
+      const Status read = co_await pool.read(target, block * kPageSize, buffer.first(size));
       if (!read) {
         ++findings.refused;
         if (read.error().code != Code::kCorruption)
@@ -32,8 +33,8 @@ Task<void> read_blocks(Pool& pool, store::Target target, uint64_t size_bytes, Se
         continue;
       }
       for (uint64_t at = 0; at < size && findings.wrong.empty(); at += kSectorSize)
-        findings.wrong = settle((block * kPageSize + at) / kSectorSize,
-                                std::span<const std::byte>(buffer).subspan(at, kSectorSize));
+        findings.wrong =
+            settle((block * kPageSize + at) / kSectorSize, buffer.subspan(at, kSectorSize));
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/units.h"
+#include "io_memory.h"
 
 namespace hozon::sim {
 namespace {
@@ -280,10 +281,10 @@ std::string Runner::write(const std::string& volume, uint64_t sector, uint64_t c
   const auto target = pool().target(volume);
   if (!target) return target.error().what;
   const uint64_t stamp = model_.contents().new_stamp();
-  std::vector<std::byte> bytes(count * kSectorSize);
+  const IoMemory memory(count * kSectorSize, stamp % 2 == 0);
+  const std::span<std::byte> bytes = memory.span();
   for (uint64_t s = 0; s < count; ++s)
-    model_.contents().fill(stamp, sector + s,
-                           std::span(bytes).subspan(s * kSectorSize, kSectorSize));
+    model_.contents().fill(stamp, sector + s, bytes.subspan(s * kSectorSize, kSectorSize));
   const Model::Io io = model_.begin_write(uid(volume), sector, count, stamp);
   Status status;
   std::string wrong =

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/units.h"
+#include "io_memory.h"
 
 namespace hozon::sim {
 namespace {
@@ -110,8 +111,10 @@ std::string Storm::write(const std::string& volume, uint64_t first, uint64_t cou
   ++counters_.writes;
   State& head = states_.at(volumes_.at(volume).head);
   for (uint64_t i = first; i < first + count; ++i) head.blocks[i] = next_block_++;
-  const std::vector<std::byte> bytes(count * kPageSize, std::byte(1 + next_block_ % 255));
-  return does(pool().write(*pool().target(volume), first * kPageSize, bytes, false), "write");
+  const IoMemory memory(count * kPageSize, true);
+  std::ranges::fill(memory.span(), std::byte(1 + next_block_ % 255));
+  return does(pool().write(*pool().target(volume), first * kPageSize, memory.span(), false),
+              "write");
 }
 
 std::string Storm::discard(const std::string& volume) {
