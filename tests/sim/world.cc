@@ -302,8 +302,10 @@ std::string World::run_actors(const Plan& plan) {
   const auto done = [this] { return actors_done(); };
   std::string wrong;
   while (true) {
+    const uint64_t asked = steps_asked_;
     wrong = session_->run_until(done, "actors", {.stall_ns = 200'000'000'000});
     if (wrong.empty()) break;
+    if (steps_asked_ != asked) continue;  // they rest: slow is not stuck
     if (end_shortage()) continue;
     if (!pool().stats().parked) break;
     // The pool is full, so that writes wait. With something deleted they must go on.
