@@ -3,17 +3,23 @@
 of the journal, the flush that asked for it fails, the pool takes no more changes and says so (answers, status,
 log), reading goes on, no later flush succeeds, and opening the pool again recovers everything answered.
 
-Method: LD_PRELOAD (tests/support/fail_sync.cc) under the backend of threads, where syncs are calls of libc.
+Method, one of two: LD_PRELOAD (tests/support/fail_sync.cc) under the backend of threads, where syncs are
+calls of libc; or a filesystem of the test's own (tests/support/fuse_disk.py), where the kernel hands the
+failure to io_uring.
 
-  failed_sync_test.py --stored PROGRAM --shim LIBRARY
+  failed_sync_test.py --stored PROGRAM (--shim LIBRARY | --fuse) [--loop uring|threads]
 """
 import argparse
+import ctypes
+import os
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import nbd  # noqa: E402
 from expected import Expected, Wrong  # noqa: E402
+from fuse_disk import FuseDisk  # noqa: E402
+from small_disk import enter_namespace, skip  # noqa: E402
 from stored import LinkError, Scratch, Stored, create_pool  # noqa: E402
 
 MIB, UNIT, UNITS = 1 << 20, 4096, 1024
@@ -22,10 +28,16 @@ MIB, UNIT, UNITS = 1 << 20, 4096, 1024
 class Trial:
     def __init__(self, args, directory):
         self.trigger = directory / "trigger"
-        create_pool(args.stored, directory / "pool", 256 * MIB)
-        self.server = Stored(args.stored, directory, environment={
-            "HOZON_LOOP": "threads", "LD_PRELOAD": str(pathlib.Path(args.shim).resolve()),
-            "HOZON_FAIL_SYNC": str(self.trigger)}).start()
+        self.disk = None
+        environment = {"HOZON_LOOP": args.loop}
+        if args.fuse:
+            create_pool(args.stored, directory / "medium", 256 * MIB)
+            self.disk = FuseDisk(directory / "medium", directory / "pool", self.trigger)
+        else:
+            create_pool(args.stored, directory / "pool", 256 * MIB)
+            environment |= {"LD_PRELOAD": str(pathlib.Path(args.shim).resolve()),
+                            "HOZON_FAIL_SYNC": str(self.trigger)}
+        self.server = Stored(args.stored, directory, environment=environment).start()
         self.server.call("volume.create", name="disk", size_bytes=UNITS * UNIT)
         self.state = Expected(directory / "expected", UNITS, UNIT)
         self.client = self.server.nbd("disk")
@@ -95,11 +107,26 @@ class Trial:
             raise Wrong(f"check: {report}")
 
 
+def has_uring():
+    ring = ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(120))  # io_uring_setup
+    if ring >= 0:
+        os.close(ring)
+    return ring >= 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--stored", required=True)
-    parser.add_argument("--shim", required=True)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--shim")
+    how.add_argument("--fuse", action="store_true")
+    parser.add_argument("--loop", choices=["uring", "threads"])
     args = parser.parse_args()
+    args.loop = args.loop or ("uring" if args.fuse else "threads")
+    if args.loop == "uring" and not has_uring():
+        skip("no io_uring here")
+    if args.fuse:
+        enter_namespace()
     with Scratch("sync") as directory:
         trial = Trial(args, directory)
         try:
@@ -113,6 +140,8 @@ def main():
             raise
         finally:
             trial.server.close()
+            if trial.disk:
+                trial.disk.close()
 
 
 if __name__ == "__main__":
