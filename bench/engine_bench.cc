@@ -419,7 +419,7 @@ class Life {
 void make_journal(const std::string& directory) {
   const std::string path = directory + "/journal";
   std::remove(path.c_str());
-  Life::must(FileDevice::create_file(path, kJournalBytes, true));
+  Life::must(FileDevice::create_file(path, kJournalBytes, kJournalBytes));
   format::JournalHeader header{};
   header.pool_id = {1, 2, 3};
   header.ring_bytes = kJournalBytes - format::kJournalHeaderBytes;
@@ -459,7 +459,7 @@ int run(int argc, char** argv) {
   const int rounds = argc == 4 && std::string_view(argv[2]) == "--rounds" ? std::atoi(argv[3]) : 30;
   const std::string work = directory + "/work";
   std::remove(work.c_str());
-  Life::must(FileDevice::create_file(work, kFileBytes, true));
+  Life::must(FileDevice::create_file(work, kFileBytes, kFileBytes));
   for (const uint64_t points : {0, 10'000}) {
     measure(directory, {fmt::format("8gib_{}points", points), 8_GiB, 1, points}, rounds, false);
     measure(directory, {fmt::format("1tib_{}points", points), 1024_GiB, 1, points}, rounds,

@@ -17,7 +17,9 @@ namespace hozon::format {
 
 using PoolId = std::array<uint8_t, 16>;
 inline constexpr uint32_t kFormatVersion = 1;
-inline constexpr uint64_t kKnownIncompatible = 0;
+// Feature bits of Superblock::incompatible.
+inline constexpr uint64_t kJournalInData = 1;  // the journal stands in `data`, behind the blocks
+inline constexpr uint64_t kKnownIncompatible = kJournalInData;
 inline constexpr uint64_t kBitsPerBlock = kBlockSize * 8;
 inline constexpr uint64_t kTotalBlocksMin = 256;  // a pool of 1 MiB
 inline constexpr uint64_t kRingBytesMin = uint64_t{64} << 10;

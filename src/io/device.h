@@ -29,6 +29,8 @@ class Device {
   // Writes any number of bytes at any offset before it returns (a buffered write: D1 holds when it
   // returns). 0 or -errno.
   virtual int write_now(uint64_t offset, std::span<const std::byte> from) = 0;
+  // A sync that covers this range of earlier write_now() will follow: what it needs may begin.
+  virtual void hasten(uint64_t offset, uint64_t size) { (void)offset, (void)size; }
 
   // Room that is kept aside on the filesystem below the device, so that what must be written can be
   // when it is full. A device without it behaves as if its reserve had no size.

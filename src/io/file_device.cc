@@ -101,13 +101,14 @@ int write_all(int fd, uint64_t offset, std::span<const std::byte> from) {
   return 0;
 }
 
-int write_zeros(const Fd& file, uint64_t size_bytes) {
-  const int reserved = ::posix_fallocate(file.get(), 0, static_cast<off_t>(size_bytes));
+int write_zeros(const Fd& file, uint64_t begin, uint64_t end) {
+  const int reserved =
+      ::posix_fallocate(file.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin));
   if (reserved != 0 && reserved != EOPNOTSUPP && reserved != EINVAL) return -reserved;
   const std::vector<std::byte> zeros(
-      static_cast<size_t>(std::min<uint64_t>(kZeroChunk, size_bytes)));
-  for (uint64_t offset = 0; offset < size_bytes; offset += kZeroChunk) {
-    const uint64_t part = std::min<uint64_t>(kZeroChunk, size_bytes - offset);
+      static_cast<size_t>(std::min<uint64_t>(kZeroChunk, end - begin)));
+  for (uint64_t offset = begin; offset < end; offset += kZeroChunk) {
+    const uint64_t part = std::min<uint64_t>(kZeroChunk, end - offset);
     const int result = write_all(file.get(), offset, std::span(zeros).first(part));
     if (result != 0) return result;
   }
@@ -121,13 +122,14 @@ Status sync_directory(const std::string& path) {
   return {};
 }
 
-Status fill_file(const Fd& file, const std::string& path, uint64_t size_bytes, bool zeroed) {
-  if (zeroed) {
-    const int result = write_zeros(file, size_bytes);
-    if (result != 0)
-      return errno_error(-result, "write {} to '{}'", format_bytes(size_bytes), path);
-  } else if (::ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
+Status fill_file(const Fd& file, const std::string& path, uint64_t size_bytes,
+                 uint64_t written_bytes) {
+  if (::ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0)
     return errno_error(errno, "set the size of '{}' to {}", path, format_bytes(size_bytes));
+  if (written_bytes > 0) {
+    const int result = write_zeros(file, size_bytes - written_bytes, size_bytes);
+    if (result != 0)
+      return errno_error(-result, "write {} to '{}'", format_bytes(written_bytes), path);
   }
   if (::fsync(file.get()) != 0) return errno_error(errno, "sync '{}'", path);
   return sync_directory(directory_of(path));
@@ -164,7 +166,9 @@ Result<std::unique_ptr<FileDevice>> FileDevice::open(Loop& loop, const std::stri
       new FileDevice(loop, std::move(file), std::move(buffered), size_bytes));
 }
 
-Status FileDevice::create_file(const std::string& path, uint64_t size_bytes, bool zeroed) {
+Status FileDevice::create_file(const std::string& path, uint64_t size_bytes,
+                               uint64_t written_bytes) {
+  HOZON_CHECK(written_bytes <= size_bytes);
   if (size_bytes == 0 || size_bytes % kDeviceAlignment != 0 || size_bytes > (uint64_t{1} << 62))
     return make_error(Code::kInvalidArgument, "'{}' cannot have {} bytes: not a multiple of {}",
                       path, size_bytes, kDeviceAlignment);
@@ -173,7 +177,7 @@ Status FileDevice::create_file(const std::string& path, uint64_t size_bytes, boo
     if (errno == EEXIST) return make_error(Code::kAlreadyExists, "'{}' exists already", path);
     return errno_error(errno, "make '{}'", path);
   }
-  Status filled = fill_file(file, path, size_bytes, zeroed);
+  Status filled = fill_file(file, path, size_bytes, written_bytes);
   if (!filled) ::unlink(path.c_str());
   return filled;
 }
@@ -195,6 +199,11 @@ void FileDevice::submit(IoOp& op) {
 int FileDevice::write_now(uint64_t offset, std::span<const std::byte> from) {
   HOZON_CHECK(offset <= size_bytes_ && from.size() <= size_bytes_ - offset);
   return write_all(buffered_.get(), offset, from);
+}
+
+void FileDevice::hasten(uint64_t offset, uint64_t size) {
+  (void)::sync_file_range(buffered_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
+                          SYNC_FILE_RANGE_WRITE);
 }
 
 }  // namespace hozon

@@ -28,8 +28,9 @@ class FileDevice : public Device {
   static Result<std::unique_ptr<FileDevice>> open(Loop& loop, const std::string& path,
                                                   OpenOptions options);
   // Makes a new file of `size_bytes` (refuses an existing one) and syncs file and directory.
-  // `zeroed`: every byte is written, so that later overwrites change no filesystem metadata.
-  static Status create_file(const std::string& path, uint64_t size_bytes, bool zeroed);
+  // Its last `written_bytes` are written as zeros, so that later overwrites of them change no
+  // filesystem metadata; the rest is a hole.
+  static Status create_file(const std::string& path, uint64_t size_bytes, uint64_t written_bytes);
 
   // Keeps room aside from now on, in a file at `path`.
   Status keep_reserve(const std::string& path, uint64_t size_bytes);
@@ -37,6 +38,7 @@ class FileDevice : public Device {
   uint64_t size_bytes() const override;
   void submit(IoOp& op) override;
   int write_now(uint64_t offset, std::span<const std::byte> from) override;
+  void hasten(uint64_t offset, uint64_t size) override;
   bool release_reserve() override { return reserve_.release(); }
   int renew_reserve() override { return reserve_.renew(); }
   bool is_reserve_used() const override { return reserve_.is_used(); }

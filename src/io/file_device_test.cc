@@ -60,7 +60,7 @@ AlignedBuffer filled(size_t size, int value) {
 }
 
 TEST_P(FileDeviceTest, ReadsBackWhatEitherDescriptorWrote) {
-  ASSERT_TRUE(FileDevice::create_file(path_, 1_MiB, true));
+  ASSERT_TRUE(FileDevice::create_file(path_, 1_MiB, 1_MiB));
   auto device = FileDevice::open(*loop_, path_, options());
   ASSERT_TRUE(device) << device.error().what;
   EXPECT_EQ((*device)->size_bytes(), 1_MiB);
@@ -86,7 +86,7 @@ TEST_P(FileDeviceTest, ReadsBackWhatEitherDescriptorWrote) {
 }
 
 TEST_P(FileDeviceTest, SecondOpenerIsRefusedUntilTheFirstHasEnded) {
-  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, false));
+  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, 0));
   {
     auto first = FileDevice::open(*loop_, path_, options());
     ASSERT_TRUE(first) << first.error().what;
@@ -107,7 +107,7 @@ TEST_P(FileDeviceTest, RefusalsNameTheFileAndTheReason) {
   EXPECT_EQ(error.code, Code::kNotFound);
   EXPECT_EQ(error.what, "there is no file '" + directory_ + "/missing'");
 
-  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, false));
+  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, 0));
   const std::string link = directory_ + "/link";
   ASSERT_EQ(::symlink(path_.c_str(), link.c_str()), 0);
   error = refusal(link, options());
@@ -128,8 +128,8 @@ TEST_P(FileDeviceTest, RefusalsNameTheFileAndTheReason) {
 }
 
 TEST_P(FileDeviceTest, CreateFileNeverTouchesAnExistingOneAndLeavesNoHalf) {
-  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, true));
-  const Status again = FileDevice::create_file(path_, 64_KiB, true);
+  ASSERT_TRUE(FileDevice::create_file(path_, 64_KiB, 64_KiB));
+  const Status again = FileDevice::create_file(path_, 64_KiB, 64_KiB);
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Code::kAlreadyExists);
   struct stat info{};
@@ -139,10 +139,10 @@ TEST_P(FileDeviceTest, CreateFileNeverTouchesAnExistingOneAndLeavesNoHalf) {
   EXPECT_GE(info.st_blocks * 512, 65536);
 
   const std::string odd = directory_ + "/odd";
-  EXPECT_EQ(FileDevice::create_file(odd, 1000, true).error().code, Code::kInvalidArgument);
-  EXPECT_FALSE(FileDevice::create_file(odd, uint64_t{1} << 61, true));
+  EXPECT_EQ(FileDevice::create_file(odd, 1000, 1000).error().code, Code::kInvalidArgument);
+  EXPECT_FALSE(FileDevice::create_file(odd, uint64_t{1} << 61, uint64_t{1} << 61));
   EXPECT_FALSE(std::filesystem::exists(odd));
-  EXPECT_FALSE(FileDevice::create_file(directory_ + "/no/such", 4096, true));
+  EXPECT_FALSE(FileDevice::create_file(directory_ + "/no/such", 4096, 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -57,16 +57,17 @@ Result<RepairReport> check_directory(const Request& request) {
   const hozon::FileDevice::OpenOptions options{
       .direct = true, .read_only = !request.repair, .lock = true};
   const auto data = HOZON_TRY(hozon::FileDevice::open(*loop, request.directory + "/data", options));
-  const auto journal =
-      HOZON_TRY(hozon::FileDevice::open(*loop, request.directory + "/journal", options));
+  const auto other = hozon::FileDevice::open(*loop, request.directory + "/journal", options);
+  if (!other && other.error().code != Code::kNotFound) return std::unexpected(other.error());
+  hozon::Device& journal = other ? **other : *data;  // of earlier versions, or none
   if (request.repair) {
     Result<RepairReport> result;
-    hozon::spawn(run_repair(*loop, *data, *journal, result));
+    hozon::spawn(run_repair(*loop, *data, journal, result));
     loop->run();
     return result;
   }
   Result<CheckReport> checked;
-  hozon::spawn(run_check(*loop, *data, *journal, request.verify_data, checked));
+  hozon::spawn(run_check(*loop, *data, journal, request.verify_data, checked));
   loop->run();
   return RepairReport{.changes = {}, .remaining = HOZON_TRY(std::move(checked))};
 }
@@ -128,8 +129,7 @@ int main(int argc, char** argv) {
   Request request;
   std::string output = "table";
   bool skip_data = false;
-  app.add_option("POOL_DIR", request.directory, "directory with the files data and journal")
-      ->required();
+  app.add_option("POOL_DIR", request.directory, "directory with the file data")->required();
   CLI::Option* no_data = app.add_flag("--no-data", skip_data,
                                       "verify the pool's structure only, not the guests' blocks");
   app.add_flag(

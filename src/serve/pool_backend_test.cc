@@ -36,7 +36,7 @@ class PoolBackendTest : public testing::Test {
   }
   Task<void> run(Body body, Status& result) {
     co_await loop_->yield();
-    auto opened = co_await store::Pool::open(*loop_, *files_.data, *files_.journal, {});
+    auto opened = co_await store::Pool::open(*loop_, *files_.data, files_.journal(), {});
     if (!opened) {
       result = std::unexpected(opened.error());
     } else {

@@ -38,7 +38,7 @@ class Daemon {
   Task<void> run(bool& opened, Status& result) {
     co_await loop_.yield();
     auto pool =
-        co_await store::Pool::open(loop_, *options_.files.data, *options_.files.journal, {});
+        co_await store::Pool::open(loop_, *options_.files.data, options_.files.journal(), {});
     if (pool) {
       opened = true;
       pool_ = *std::move(pool);
@@ -86,9 +86,8 @@ class Daemon {
 
   void tell_start() const {
     const store::PoolStats stats = pool_->stats();
-    log_info("pool '{}' ({}): {} data, {} journal, {} volumes, {} points, {} free; storage by {}",
-             options_.name, options_.directory, format_bytes(stats.size_bytes),
-             format_bytes(options_.files.journal->size_bytes()), stats.volumes, stats.points,
+    log_info("pool '{}' ({}): {}, {} volumes, {} points, {} free; storage by {}", options_.name,
+             options_.directory, format_bytes(stats.size_bytes), stats.volumes, stats.points,
              format_bytes(stats.free_bytes), loop_.backend_name());
   }
 

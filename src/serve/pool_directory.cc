@@ -47,10 +47,13 @@ Status sync_directory(const std::string& path) {
   return {};
 }
 
+// The second of the three is of earlier versions.
+void empty_hidden(const Place& place) {
+  for (const char* name : {kData, kJournal, kReserve}) ::unlink((place.hidden + name).c_str());
+}
+
 void remove_hidden(const Place& place) {
-  ::unlink((place.hidden + kData).c_str());
-  ::unlink((place.hidden + kJournal).c_str());
-  ::unlink((place.hidden + kReserve).c_str());
+  empty_hidden(place);
   ::rmdir(place.hidden.c_str());
 }
 
@@ -62,21 +65,20 @@ Result<Fd> make_hidden(const Place& place) {
   if (!directory) return errno_error(errno, "open '{}'", place.hidden);
   if (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0)
     return make_error(Code::kBusy, "another process is making pool '{}' now", place.path);
-  ::unlink((place.hidden + kData).c_str());  // of an attempt that was killed
-  ::unlink((place.hidden + kJournal).c_str());
-  ::unlink((place.hidden + kReserve).c_str());
+  empty_hidden(place);  // of an attempt that was killed
   return directory;
 }
 
-Status format_pool(Loop& loop, const PoolFiles& files) {
+Status format_pool(Loop& loop, const PoolFiles& files, uint64_t journal_bytes) {
   store::CreateOptions options;
+  options.journal_bytes = journal_bytes;
   if (::getrandom(options.pool_id.data(), options.pool_id.size(), 0) !=
       static_cast<ssize_t>(options.pool_id.size()))
     return errno_error(errno, "get a random pool id");
   Status result;
   spawn([](Loop& on, const PoolFiles& in, store::CreateOptions with, Status& out) -> Task<void> {
     co_await on.yield();
-    out = co_await store::Pool::create(*in.data, *in.journal, with);
+    out = co_await store::Pool::create(*in.data, in.journal(), with);
     on.stop();
   }(loop, files, options, result));
   loop.run();
@@ -86,10 +88,10 @@ Status format_pool(Loop& loop, const PoolFiles& files) {
 Status fill_hidden(Loop& loop, const Place& place, uint64_t size_bytes) {
   const uint64_t journal_bytes =
       round_up(std::clamp(size_bytes / 64, kJournalBytesMin, kJournalBytesMax), kDeviceAlignment);
-  HOZON_TRY(FileDevice::create_file(place.hidden + kData, size_bytes, false));
-  HOZON_TRY(FileDevice::create_file(place.hidden + kJournal, journal_bytes, true));
+  HOZON_TRY(
+      FileDevice::create_file(place.hidden + kData, size_bytes + journal_bytes, journal_bytes));
   const PoolFiles files = HOZON_TRY(open_pool_files(loop, place.hidden, 0));
-  return format_pool(loop, files);
+  return format_pool(loop, files, journal_bytes);
 }
 
 Status make_at(Loop& loop, const Place& place, uint64_t size_bytes) {
@@ -147,7 +149,11 @@ Status create_pool_directory(Loop& loop, const std::string& path, uint64_t size_
 Result<PoolFiles> open_pool_files(Loop& loop, const std::string& path, unsigned patience_ms) {
   PoolFiles files;
   files.data = HOZON_TRY(open_file(loop, path, kData, patience_ms));
-  files.journal = HOZON_TRY(open_file(loop, path, kJournal, patience_ms));
+  auto journal = open_file(loop, path, kJournal, patience_ms);
+  if (journal)
+    files.own_journal = std::move(*journal);
+  else if (journal.error().code != Code::kNotFound)
+    return std::unexpected(journal.error());
   HOZON_TRY(files.data->keep_reserve(
       path + kReserve,
       std::clamp(files.data->size_bytes() / 64, kReserveBytesMin, kReserveBytesMax)));

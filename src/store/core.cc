@@ -20,17 +20,24 @@ constexpr uint64_t kReserveBlocksMax = 65536;  // 256 MiB
 // Freed runs of at least this many blocks are punched out of the file before reuse.
 constexpr uint64_t kPunchBlocksMin = 256;
 
+std::unique_ptr<PartDevice> journal_in(Device& data, const format::Superblock& superblock) {
+  if ((superblock.incompatible & format::kJournalInData) == 0) return nullptr;
+  const uint64_t begin = superblock.total_blocks * kBlockSize;
+  return std::make_unique<PartDevice>(data, begin, data.size_bytes() - begin);
+}
+
 }  // namespace
 
-PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_in,
+PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_device_in,
                    const OpenOptions& options_in, const format::Superblock& superblock_in)
     : executor(executor_in),
       data(data_in),
-      journal_device(journal_in),
+      journal_part(journal_in(data_in, superblock_in)),
+      journal_device(journal_part != nullptr ? *journal_part : journal_device_in),
       options(options_in),
       superblock(superblock_in),
       space(superblock_in.total_blocks),
-      journal(executor_in, journal_in, superblock_in.pool_id, superblock_in.journal_bytes),
+      journal(executor_in, journal_device, superblock_in.pool_id, superblock_in.journal_bytes),
       cache(executor_in, data_in, superblock_in.total_blocks, options_in.node_cache_bytes),
       head_map(cache, *this, &nodes_in_memory),
       locks(executor_in),
@@ -160,6 +167,13 @@ Task<Status> PoolCore::sync_data() {
   const int error = co_await data.sync();
   if (error != 0 && !mutant(Mutant::kIgnoredSyncError))
     fail(errno_to_error(-error, "sync the pool's data"));
+  co_return health;
+}
+
+Task<Status> PoolCore::sync_journal() {
+  if (has_one_file()) co_return co_await sync_data();
+  const int error = co_await journal_device.sync();
+  if (error != 0) fail(errno_to_error(-error, "sync the pool's journal"));
   co_return health;
 }
 

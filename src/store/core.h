@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "io/part_device.h"
 #include "store/catalog.h"
 #include "store/damage_log.h"
 #include "store/head_map.h"
@@ -55,6 +56,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   // --- parts ---
   Executor& executor;
   Device& data;
+  std::unique_ptr<PartDevice> journal_part;  // of `data`, when the journal stands there
   Device& journal_device;
   const OpenOptions options;
   format::Superblock superblock;  // the last durable one
@@ -106,9 +108,13 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   // Whether changes of maps by metadata operations leave room for the next checkpoint.
   bool has_room_for_nodes() const;
 
-  // Syncs the data device. One at a time: of two that run together only one may be told of a lost
-  // write, and the other would build upon it. After a failure the pool has failed (D3, P6).
+  // Syncs the data device, and with it the journal that stands there. One at a time: of two that
+  // run together only one may be told of a lost write, and the other would build upon it. After a
+  // failure the pool has failed (D3, P6).
   Task<Status> sync_data();
+  Task<Status> sync_journal();
+  // Whether one sync covers data and journal.
+  bool has_one_file() const { return journal_part != nullptr; }
 
   // Appends logical records (in one frame) and applies them; waits for room in the journal first.
   // `build` makes the records from the state at that moment, and may refuse. Durable on return.

@@ -27,8 +27,8 @@ class DefragmenterTest : public testing::Test {
     std::string pattern = testing::TempDir() + "hozon-defragment-XXXXXX";
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     directory_ = pattern;
-    ASSERT_TRUE(FileDevice::create_file(directory_ + "/data", 64_MiB, false));
-    ASSERT_TRUE(FileDevice::create_file(directory_ + "/journal", 4_MiB, true));
+    ASSERT_TRUE(FileDevice::create_file(directory_ + "/data", 64_MiB, 0));
+    ASSERT_TRUE(FileDevice::create_file(directory_ + "/journal", 4_MiB, 4_MiB));
     data_ = *FileDevice::open(*loop_, directory_ + "/data", {});
     journal_ = *FileDevice::open(*loop_, directory_ + "/journal", {});
     run(open());

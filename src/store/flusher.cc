@@ -13,10 +13,7 @@ constexpr uint64_t kHabit = 8;
 
 Task<void> sync_data(PoolCore& core) { (void)co_await core.sync_data(); }
 
-Task<void> sync_journal(PoolCore& core) {
-  const int error = co_await core.journal_device.sync();
-  if (error != 0) core.fail(errno_to_error(-error, "sync the pool's journal"));
-}
+Task<void> sync_journal(PoolCore& core) { (void)co_await core.sync_journal(); }
 
 }  // namespace
 
@@ -58,7 +55,8 @@ Task<void> Flusher::run() {
   core_.journal.begin_sync();
   Group both(core_.executor);
   if (!mutant(Mutant::kForgottenDataSync)) both.start(sync_data(core_));
-  if (!mutant(Mutant::kForgottenJournalSync)) both.start(sync_journal(core_));
+  if (!core_.has_one_file() && !mutant(Mutant::kForgottenJournalSync))
+    both.start(sync_journal(core_));
   co_await both.wait();
   running_ = false;
   if (core_.health) {

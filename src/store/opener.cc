@@ -26,11 +26,13 @@ Task<int> write_and_sync(Device& device, uint64_t offset, std::span<const std::b
 
 }  // namespace
 
-Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
-  const uint64_t total_blocks = data.size_bytes() / kBlockSize;
+namespace {
+
+Task<Status> format_devices(Device& data, uint64_t total_blocks, Device& journal, uint64_t features,
+                            const format::PoolId& pool_id) {
   if (total_blocks < format::kTotalBlocksMin)
     co_return make_error(Code::kInvalidArgument, "a pool needs at least {} bytes, {} were given",
-                         format::kTotalBlocksMin * kBlockSize, data.size_bytes());
+                         format::kTotalBlocksMin * kBlockSize, total_blocks * kBlockSize);
   if (journal.size_bytes() < format::kJournalHeaderBytes + format::kRingBytesMin)
     co_return make_error(Code::kInvalidArgument, "a pool's journal needs at least {} bytes",
                          format::kJournalHeaderBytes + format::kRingBytesMin);
@@ -39,7 +41,7 @@ Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
 
   AlignedBuffer block(kBlockSize);
   format::JournalHeader header{};
-  header.pool_id = options.pool_id;
+  header.pool_id = pool_id;
   header.ring_bytes = ring_bytes;
   format::seal(header);
   std::memcpy(block.data(), &header, kBlockSize);
@@ -47,7 +49,8 @@ Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
   if (error != 0) co_return errno_error(-error, "write the header of the pool's journal");
 
   format::Superblock first{};
-  first.pool_id = options.pool_id;
+  first.pool_id = pool_id;
+  first.incompatible = features;
   first.generation = 1;
   first.epoch = 1;
   first.total_blocks = total_blocks;
@@ -62,6 +65,20 @@ Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
     error = co_await write_and_sync(data, slot * kBlockSize, block.span());
   if (error != 0) co_return errno_error(-error, "write the pool's superblock");
   co_return Status{};
+}
+
+}  // namespace
+
+Task<Status> format_pool(Device& data, Device& journal, CreateOptions options) {
+  if (&journal != &data)
+    co_return co_await format_devices(data, data.size_bytes() / kBlockSize, journal, 0,
+                                      options.pool_id);
+  const uint64_t journal_bytes =
+      std::min(data.size_bytes(), options.journal_bytes) / kBlockSize * kBlockSize;
+  const uint64_t total_blocks = (data.size_bytes() - journal_bytes) / kBlockSize;
+  PartDevice end(data, total_blocks * kBlockSize, journal_bytes);
+  co_return co_await format_devices(data, total_blocks, end, format::kJournalInData,
+                                    options.pool_id);
 }
 
 Task<Result<SuperblockSlots>> read_superblocks(Device& data) {
@@ -427,8 +444,12 @@ Task<Result<std::unique_ptr<PoolCore>>> open_core(Executor& executor, Device& da
   HOZON_CO_TRY(const SuperblockSlots slots, co_await read_superblocks(data));
   for (const std::string& problem : slots.problems)
     log_warning("pool superblock {}; the other slot is used", problem);
-  HOZON_CO_CHECK(co_await check_journal_header(journal, slots.best));
   auto core = std::make_unique<PoolCore>(executor, data, journal, options, slots.best);
+  if (&core->journal_device == &data)
+    co_return make_error(Code::kNotFound,
+                         "the pool's journal is missing: put the file 'journal' that was made with "
+                         "'data' beside it");
+  HOZON_CO_CHECK(co_await check_journal_header(core->journal_device, slots.best));
   HOZON_CO_CHECK(co_await load_bitmap(*core, repair != nullptr ? repair->bitmap : nullptr));
   HOZON_CO_CHECK(co_await load_catalog(*core));
   if (repair != nullptr) HOZON_CO_CHECK(co_await repair->before_replay(*core));
@@ -443,7 +464,7 @@ Task<Status> begin_writing(PoolCore& core) {
   // the superblock or the frames that made their places free.
   const bool skip = mutant(Mutant::kUnsyncedOpening);
   const int data_error = skip ? 0 : co_await core.data.sync();
-  const int journal_error = skip ? 0 : co_await core.journal_device.sync();
+  const int journal_error = skip || core.has_one_file() ? 0 : co_await core.journal_device.sync();
   if (data_error != 0 || journal_error != 0)
     co_return errno_error(data_error != 0 ? -data_error : -journal_error, "sync the pool");
   HOZON_CO_CHECK(co_await unify_superblocks(core));

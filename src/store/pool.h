@@ -38,6 +38,7 @@ class PoolCore;
 // What create() writes. Sizes in bytes.
 struct CreateOptions {
   std::array<uint8_t, 16> pool_id{};  // random, from the caller
+  uint64_t journal_bytes = 0;         // at the end of `data`, when `journal` is the same device
 };
 
 struct OpenOptions {
@@ -81,11 +82,13 @@ struct Target {
 
 class Pool {
  public:
-  // Formats `data` and `journal`, whose content is lost. Both are synced when this returns.
+  // Formats `data` and `journal`, whose content is lost. Both are synced when this returns. Where
+  // they are one device the journal takes the end of it, and one sync covers both.
   static Task<Status> create(Device& data, Device& journal, CreateOptions options);
   // For a pool that nobody has open: repairs what can be repaired without guessing (repairer.h).
   static Task<Result<RepairReport>> repair(Executor& executor, Device& data, Device& journal);
-  // Opens and replays. Executor and devices outlive the pool.
+  // Opens and replays. Executor and devices outlive the pool. `journal` is `data` itself when there
+  // is no other; a pool that has its journal in `data` does not look at another one.
   static Task<Result<std::unique_ptr<Pool>>> open(Executor& executor, Device& data, Device& journal,
                                                   OpenOptions options);
   // Ends background work, writes a last checkpoint. The pool accepts nothing afterwards. Required

@@ -164,8 +164,8 @@ Task<Status> Scrubber::check_journal_header() {
     std::memcpy(block.data(), &header, kBlockSize);
     if (core_.health) {
       error = co_await core_.journal_device.write(0, block.span());
-      if (error == 0) error = co_await core_.journal_device.sync();
       if (error != 0) core_.fail(errno_to_error(-error, "write the header of the pool's journal"));
+      (void)co_await core_.sync_journal();
     }
   }
   co_return co_await pace(kBlockSize);

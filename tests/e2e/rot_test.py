@@ -29,7 +29,7 @@ def expect(good, what):
 
 
 def digests(pool):
-    return [hashlib.sha256((pool / name).read_bytes()).hexdigest() for name in ("data", "journal")]
+    return hashlib.sha256((pool / "data").read_bytes()).hexdigest()
 
 
 def flip(path, offset):

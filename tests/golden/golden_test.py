@@ -1,9 +1,12 @@
-"""Proves: a pool of every released format version opens, and shows what it showed when it was made.
+"""Proves: a pool of every form that was ever written opens, and shows what it showed when it was made.
 
-tests/golden/v1.tar.xz holds the two files of a small pool that was killed under way, so that opening
+Each tests/golden/NAME.tar.xz holds the files of a small pool that was killed under way, so that opening
 it replays a journal over a checkpoint: volumes of three map heights, snapshots, a clone, a return, a
-deleted point that left a fork, a discard. v1.json says what must be found. Both were made once, by
-`golden_test.py make` with the first program that wrote the format, and never change.
+deleted point that left a fork, a discard. NAME.json says what must be found. Both were made once, by
+`golden_test.py make` with the first program that wrote the form, and never change.
+
+  v1           the journal in a file of its own
+  v1-one-file  the journal in `data`, behind the blocks
 """
 import hashlib
 import io
@@ -15,6 +18,7 @@ import sys
 import tarfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+NEWEST = "v1-one-file"
 sys.path.insert(0, str(HERE.parent / "support"))
 from stored import Scratch, Stored, create_pool  # noqa: E402
 
@@ -92,10 +96,9 @@ def make(programs):
         server.close()
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in ("data", "journal"):
-                archive.add(scratch / "pool" / name, name)
-        (HERE / "v1.tar.xz").write_bytes(lzma.compress(packed.getvalue(), preset=9))
-        (HERE / "v1.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+            archive.add(scratch / "pool" / "data", "data")
+        (HERE / f"{NEWEST}.tar.xz").write_bytes(lzma.compress(packed.getvalue(), preset=9))
+        (HERE / f"{NEWEST}.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
 
 
 def check(programs, version):
@@ -106,12 +109,12 @@ def check(programs, version):
         with tarfile.open(HERE / f"{version}.tar.xz") as archive:
             for member in archive:
                 (pool / member.name).write_bytes(archive.extractfile(member).read())
-        before = [(pool / name).read_bytes() for name in ("data", "journal")]
+        before = {path: path.read_bytes() for path in pool.iterdir()}
         offline = subprocess.run([programs / "hozon-check", pool, "-o", "json"],
                                  capture_output=True, text=True)
         assert offline.returncode == 0, offline.stdout + offline.stderr
         assert json.loads(offline.stdout)["errors"] == []
-        assert before == [(pool / name).read_bytes() for name in ("data", "journal")], \
+        assert before == {path: path.read_bytes() for path in pool.iterdir()}, \
             "hozon-check wrote to the pool"
         server = Stored(programs / "hozon-stored", scratch).start()
         try:

@@ -44,6 +44,7 @@ struct Progress {
 WorldOptions options_for(Shape shape, uint64_t seed) {
   WorldOptions options;
   options.seed = seed * 16 + static_cast<uint64_t>(shape);
+  options.layout = seed % 2 == 0 ? SimPower::Layout::kOneDisk : SimPower::Layout::kTwoDisks;
   options.probes_per_life = 24;
   options.audit_every = 0;
   options.faults = shape == Shape::kFaults;

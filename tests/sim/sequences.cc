@@ -480,7 +480,10 @@ std::string sequence_text(const std::vector<Step>& steps) {
 std::string run_trial(const Trial& trial, TrialCounters& counters) {
   const Trial plain{.steps = {}, .crash = false};
   TrialCounters uncounted;
-  Runner maker(std::make_unique<SimPower>(kDataBytes, kJournalBytes),
+  // A journal that has a disk of its own can fail alone.
+  const bool split = trial.fault && trial.fault->disk == 1;
+  const auto layout = split ? SimPower::Layout::kTwoDisks : SimPower::Layout::kOneDisk;
+  Runner maker(std::make_unique<SimPower>(kDataBytes, kJournalBytes, layout),
                Model(std::make_shared<Contents>()), plain, uncounted);
   if (std::string wrong = maker.create(); !wrong.empty()) return "making the pool: " + wrong;
   auto power = maker.take_power()->fork({.choice = Fate::Choice::kAll});

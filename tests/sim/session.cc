@@ -53,6 +53,7 @@ std::string Session::create() {
   store::CreateOptions options;
   for (size_t i = 0; i < options.pool_id.size(); ++i)
     options.pool_id[i] = static_cast<uint8_t>(0xa0 + i);
+  options.journal_bytes = power.journal_bytes_in_data();
   std::string wrong =
       run(store::Pool::create(power.data(), power.journal(), options), created, "create");
   if (wrong.empty() && !created) wrong = "create: " + created.error().what;

@@ -45,8 +45,10 @@ int SimDisk::write_now(uint64_t offset, std::span<const std::byte> from) {
   return power_.write_now(index_, offset, from);
 }
 
-SimPower::SimPower(uint64_t data_bytes, uint64_t journal_bytes)
-    : disks_{Disk(*this, 0, data_bytes), Disk(*this, 1, journal_bytes)} {}
+SimPower::SimPower(uint64_t data_bytes, uint64_t journal_bytes, Layout layout)
+    : journal_bytes_in_data_(layout == Layout::kOneDisk ? journal_bytes : 0),
+      disks_{Disk(*this, 0, data_bytes + journal_bytes_in_data_),
+             Disk(*this, 1, journal_bytes - journal_bytes_in_data_)} {}
 
 // --- submission ---
 
@@ -318,7 +320,8 @@ void SimPower::apply_lot(PageImage& image, const Unsynced& write, Lot lot, Lotte
 }
 
 SimPower::SimPower(const SimPower& other, const Fate& fate)
-    : disks_{Disk(*this, 0, other.disks_[0].current.size_bytes()),
+    : journal_bytes_in_data_(other.journal_bytes_in_data_),
+      disks_{Disk(*this, 0, other.disks_[0].current.size_bytes()),
              Disk(*this, 1, other.disks_[1].current.size_bytes())},
       writes_completed_(other.writes_completed_),
       trace_hash_(mix(other.trace_hash_ ^ fate.seed)),

@@ -1,5 +1,6 @@
 // tests/sim/sim_power.h
-// Two simulated disks (data and journal) on one power supply, which can fail at any instant.
+// Two simulated disks (data and journal) on one power supply, which can fail at any instant; or one
+// that serves as both.
 //
 // What a disk does with a write (after io/device.h, and what Linux documents):
 //   running    submitted, not completed. A crash may apply it, drop it or tear it.
@@ -93,12 +94,15 @@ class SimDisk : public Device {
 
 class SimPower : public SimExecutor::Source {
  public:
-  SimPower(uint64_t data_bytes, uint64_t journal_bytes);
+  enum class Layout : uint8_t { kTwoDisks, kOneDisk };
+  SimPower(uint64_t data_bytes, uint64_t journal_bytes, Layout layout = Layout::kTwoDisks);
   SimPower(const SimPower&) = delete;
   // The executor that resumes waiters. Before the first operation.
   void attach(SimExecutor& executor) { executor_ = &executor; }
   SimDisk& data() { return disks_[0].device; }
-  SimDisk& journal() { return disks_[1].device; }
+  SimDisk& journal() { return disks_[has_one_disk() ? 0 : 1].device; }
+  // Of them the journal takes so many at the end of data(); 0: it has a disk of its own.
+  uint64_t journal_bytes_in_data() const { return journal_bytes_in_data_; }
 
   // The disks as a crash now could leave them, without an executor.
   std::unique_ptr<SimPower> fork(const Fate& fate) const;
@@ -154,6 +158,7 @@ class SimPower : public SimExecutor::Source {
   struct Lottery;
 
   SimPower(const SimPower& other, const Fate& fate);
+  bool has_one_disk() const { return journal_bytes_in_data_ != 0; }
   void submit(int disk, IoOp& op);
   int write_now(int disk, uint64_t offset, std::span<const std::byte> from);
   void check_submit(int disk, const IoOp& op);
@@ -175,6 +180,7 @@ class SimPower : public SimExecutor::Source {
   void survive_cut(const SimPower& other, const Fate& fate);
 
   SimExecutor* executor_ = nullptr;
+  uint64_t journal_bytes_in_data_ = 0;
   std::array<Disk, 2> disks_;
   std::vector<Running> running_;
   uint64_t writes_completed_ = 0;

@@ -27,7 +27,8 @@ Task<Status> status_of(Task<Result<T>> task) {
 }  // namespace
 
 Storm::Storm(uint64_t seed)
-    : random_(seed), power_(std::make_unique<SimPower>(kDataBytes, kJournalBytes)) {}
+    : random_(seed),
+      power_(std::make_unique<SimPower>(kDataBytes, kJournalBytes, SimPower::Layout::kOneDisk)) {}
 
 std::string Storm::does(Task<Status> task, std::string_view what) {
   Status status;

@@ -16,7 +16,8 @@ WorldOptions toy_options(uint64_t seed) {
   options.seed = seed;
   options.journal_bytes = 4_MiB;  // the toy keeps everything there
   options.lives = 4;
-  options.garbage = false;  // the toy's log writes to a sector more than once
+  options.layout = SimPower::Layout::kTwoDisks;  // it has no superblock that could say otherwise
+  options.garbage = false;                       // the toy's log writes to a sector more than once
   options.faults = seed % 2 == 0;
   return options;
 }

@@ -69,10 +69,16 @@ static void keep_memory() {
   (void)once;
 }
 
+static SimPower::Layout layout_of(const WorldOptions& options) {
+  return options.layout.value_or(options.seed % 2 == 0 ? SimPower::Layout::kOneDisk
+                                                       : SimPower::Layout::kTwoDisks);
+}
+
 World::World(const WorldOptions& options)
     : options_(options),
       random_(options.seed),
-      power_(std::make_unique<SimPower>(options.data_bytes, options.journal_bytes)),
+      power_(std::make_unique<SimPower>(options.data_bytes, options.journal_bytes,
+                                        layout_of(options))),
       model_(std::make_shared<Contents>()) {
   keep_memory();
 }

@@ -24,6 +24,8 @@ struct WorldOptions {
   uint64_t seed = 1;
   uint64_t data_bytes = 8_MiB;
   uint64_t journal_bytes = 512_KiB;
+  // Empty: both forms of a pool in turns, by the seed.
+  std::optional<SimPower::Layout> layout = {};
   uint64_t lives = 6;
   uint64_t steps_per_life = 150;  // operations of all actors together
   uint64_t guests_max = 4;
