@@ -11,14 +11,13 @@ usage: judge_mutants_test.py --programs DIR --guest DIR
 import mmap
 import os
 import pathlib
-import shutil
 import sqlite3
 import struct
 import sys
 import threading
 import time
 
-from snapshot_case import SnapshotCase, guest_run, main, wait_for
+from snapshot_case import OwnQemu, SnapshotCase, main, wait_for
 
 PAGE = 4096
 VICTIMS = 64
@@ -26,21 +25,22 @@ SHARED_QEMU = """#!/usr/bin/env python3
 import os, sys
 words = [word.replace("memory-backend-ram,id=m0", "memory-backend-memfd,id=m0,share=on")
          for word in sys.argv[1:]]
-os.execv({qemu!r}, [{qemu!r}, *words])
+os.execv("{qemu}", ["{qemu}", *words])
 """
 
 
 class JudgeCase(SnapshotCase):
     def verdict(self):
         """What the guest's stamper says, once it has looked at everything that came back."""
-        def said():
-            text = guest_run.run(self.machine()["console_socket"], "cat /run/stamper", 60)[1]
-            number, _, verdict = text.strip().partition(" ")
-            done = "VIOLATION" in verdict or int(number) >= first + 9
-            return (verdict, done)
-        first = int(guest_run.run(self.machine()["console_socket"], "cat /run/stamper", 60)[1]
-                    .split()[0])
-        return wait_for("a verdict", lambda: said() if said()[1] else None)[0]
+        first = self.look_until("a line of the stamper", lambda number, verdict: True)[0]
+        return self.look_until("a verdict", lambda number, verdict: "VIOLATION" in verdict or
+                               number >= first + 9)[1]
+
+    def look_until(self, what, enough):
+        def found():
+            seen = self.look()
+            return seen if seen and enough(*seen) else None
+        return wait_for(what, found)
 
 
 class WrongOrder(JudgeCase):
@@ -75,20 +75,13 @@ class WrongOrder(JudgeCase):
 class WriterBehindTheSave(JudgeCase):
     @classmethod
     def setUpClass(cls):
-        cls.path = os.environ["PATH"]
-        cls.tools = pathlib.Path(os.environ.get("TMPDIR", "/tmp"), f"hz-judge-{os.getpid()}")
-        cls.tools.mkdir()
-        qemu = cls.tools / "qemu-system-x86_64"
-        qemu.write_text(SHARED_QEMU.format(qemu=shutil.which("qemu-system-x86_64")))
-        qemu.chmod(0o755)
-        os.environ["PATH"] = f"{cls.tools}:{cls.path}"
+        cls.qemu = OwnQemu(SHARED_QEMU)
         super().setUpClass()
 
     @classmethod
     def tearDownClass(cls):
         super().tearDownClass()
-        os.environ["PATH"] = cls.path
-        shutil.rmtree(cls.tools)
+        cls.qemu.close()
 
     def memory(self):
         """A second mapping of the guest's memory."""

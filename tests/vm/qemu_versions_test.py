@@ -8,11 +8,9 @@ usage: qemu_versions_test.py --programs DIR --guest DIR
 """
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 
-from snapshot_case import SnapshotCase, main
+from snapshot_case import OwnQemu, SnapshotCase, main
 
 FAKE = pathlib.Path(__file__).with_name("fake_qemu.py")
 
@@ -22,20 +20,18 @@ class VersionCase:
 
     @classmethod
     def setUpClass(cls):
-        cls.tools = tempfile.mkdtemp(prefix="hz-fake-")
-        shutil.copy(FAKE, cls.tools + "/qemu-system-x86_64")
         cls.before = dict(os.environ)
-        os.environ.update({"PATH": f"{cls.tools}:{os.environ['PATH']}", "HOZON_ACCEL": "tcg",
-                           "FAKE_QEMU_VERSION": cls.version, "FAKE_QEMU_RESUMES": cls.resumes,
-                           "FAKE_QEMU_DELAY": cls.delay})
+        os.environ.update({"HOZON_ACCEL": "tcg", "FAKE_QEMU_VERSION": cls.version,
+                           "FAKE_QEMU_RESUMES": cls.resumes, "FAKE_QEMU_DELAY": cls.delay})
+        cls.qemu = OwnQemu(FAKE.read_text())
         super().setUpClass()
 
     @classmethod
     def tearDownClass(cls):
         super().tearDownClass()
+        cls.qemu.close()
         os.environ.clear()
         os.environ.update(cls.before)
-        shutil.rmtree(cls.tools)
 
     def start(self):
         self.name = "fake"

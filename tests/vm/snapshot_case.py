@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,27 @@ def wait_for(what, ready, seconds=60.0):
             return found
         time.sleep(0.05)
     raise AssertionError(f"{what} did not happen within {seconds:.0f} s")
+
+
+class OwnQemu:
+    """A program of one's own that everybody finds as QEMU, until close()."""
+
+    def __init__(self, text):
+        self.real = shutil.which("qemu-system-x86_64")
+        self.path = os.environ["PATH"]
+        self.tools = tempfile.mkdtemp(prefix="hz-qemu-")
+        self.write(text)
+        os.environ["PATH"] = f"{self.tools}:{self.path}"
+
+    def write(self, text):
+        """{qemu} in it is the real one."""
+        program = pathlib.Path(self.tools, "qemu-system-x86_64")
+        program.write_text(text.replace("{qemu}", self.real))
+        program.chmod(0o755)
+
+    def close(self):
+        os.environ["PATH"] = self.path
+        shutil.rmtree(self.tools)
 
 
 class SnapshotCase(unittest.TestCase):
@@ -115,20 +137,26 @@ class SnapshotCase(unittest.TestCase):
         self.run_in_guest(f"(stamper {pages} >/dev/null 2>&1 &)")
         self.stamps(1)
 
+    def look(self):
+        """(stamp, verdict), or None when nothing was read: there is no line yet, or the kernel's own
+        words came between on the console."""
+        _, text = guest_run.run(self.machine()["console_socket"], "cat /run/stamper", 60)
+        found = re.search(r"^(\d+) (ok|VIOLATION.*?)\s*$", text, re.M)
+        return (int(found[1]), found[2]) if found else None
+
     def stamp(self):
-        words = self.run_in_guest("cat /run/stamper")
-        number, _, verdict = words.partition(" ")
-        self.assertEqual(verdict, "ok", words)
-        return int(number)
+        number, verdict = wait_for("a stamp", self.look)
+        self.assertEqual(verdict, "ok")
+        return number
 
     def stamps(self, count):
         """Waits until the guest has agreed with itself `count` times more; its stamp then."""
-        first = wait_for("a stamp", lambda: int(guest_run.run(
-            self.machine()["console_socket"], "cat /run/stamper", 60)[1].split()[0] or 0)
-            if "ok" in guest_run.run(self.machine()["console_socket"], "cat /run/stamper", 60)[1]
-            else 0)
-        return wait_for(f"{count} stamps", lambda: self.stamp() if self.stamp() >= first + count
-                        else 0)
+        first = self.stamp()
+
+        def reached():
+            number = self.stamp()
+            return number if number >= first + count else 0
+        return wait_for(f"{count} stamps", reached)
 
     # --- what a save may leave ---
     def leftovers(self):

@@ -6,15 +6,12 @@ Method: hozond is stopped (SIGSTOP) while a command follows a job; QEMU is a scr
 usage: stalls_test.py --programs DIR --guest DIR
 """
 import os
-import pathlib
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 
-from snapshot_case import Failed, SnapshotCase, main
+from snapshot_case import Failed, OwnQemu, SnapshotCase, main
 
 SLOW = """#!/bin/sh
 case "$*" in *-name*) {first} ;; esac
@@ -26,23 +23,18 @@ STALL_S = 35
 class StallsTest(SnapshotCase):
     @classmethod
     def setUpClass(cls):
-        cls.path, cls.tools = os.environ["PATH"], pathlib.Path(tempfile.mkdtemp(prefix="hz-slow-"))
-        cls.qemu = shutil.which("qemu-system-x86_64")
+        cls.qemu = OwnQemu("")
         cls.start_qemu_with("true")
-        os.environ["PATH"] = f"{cls.tools}:{cls.path}"
         super().setUpClass()
 
     @classmethod
     def tearDownClass(cls):
         super().tearDownClass()
-        os.environ["PATH"] = cls.path
-        shutil.rmtree(cls.tools)
+        cls.qemu.close()
 
     @classmethod
     def start_qemu_with(cls, first):
-        program = cls.tools / "qemu-system-x86_64"
-        program.write_text(SLOW.format(first=first, qemu=cls.qemu))
-        program.chmod(0o755)
+        cls.qemu.write(SLOW.replace("{first}", first))
 
     def create(self):
         type(self).counter += 1
