@@ -8,6 +8,7 @@
 // views.cc.
 #pragma once
 
+#include <atomic>
 #include <optional>
 
 #include "control/control.h"
@@ -154,6 +155,7 @@ class Core {
   Guests guests;
   MemoryImages images;
   JobBoard jobs;
+  std::atomic<bool> qemu_can_be_held = true;  // false once it did not answer (snapshot_memory.cc)
 
  private:
   Core(Options options, Inventory inventory);

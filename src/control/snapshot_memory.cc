@@ -1,13 +1,19 @@
 // A snapshot with memory: disks and RAM of one instant, while the guest goes on.
 //
-// The order is that of qemu-facts.md, section 1. `stop` halts the vCPUs and flushes; the disks'
-// points are made; `migrate` with background-snapshot write-protects the RAM. Until 8.2 QEMU then
+// `stop` halts the vCPUs and flushes; the disks' points are made; `migrate` with
+// background-snapshot write-protects the RAM (qemu-facts.md, section 1). Before that QEMU reads a
+// byte of every page, and takes the longer the more there are; so up to 7.2 `migrate` is given
+// first, with a stream that takes nothing yet (RamHelper::gate): QEMU does that while the guest
+// runs, and waits at its first byte for the end of the cut.
+//
+// Until 8.2 QEMU then
 // resumes the guest by itself; from 9.0 on it leaves a guest that was stopped to us. `cont` is sent
 // only when no RESUME came although the first page was seen on the stream: earlier it would let the
 // guest run before the protection, and the memory would be of a later instant than the disks. A
 // save is never cancelled: QEMU 7.2 would freeze the guest.
 #include <cstdlib>
 
+#include "base/log.h"
 #include "control/core.h"
 #include "control/firmware_state.h"
 #include "control/json.h"
@@ -16,8 +22,10 @@
 #include "control/names.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
+#include "qemu/huge_pages.h"
 #include "qemu/ram_image.h"
 #include "qemu/ram_save.h"
+#include "qemu/thread_watch.h"
 #include "qemu/write_protection.h"
 
 namespace hozon::control {
@@ -31,6 +39,10 @@ constexpr int kListenMs = 100;
 constexpr uint64_t kResumePatienceUs = 1'000'000;
 constexpr uint64_t kEventPatienceUs = 5'000;
 constexpr int kFirstMajorLeftToUs = 9;
+// Later ones hold the lock of their main loop while they write their first bytes.
+constexpr int kLastMajorToHold = 7;
+constexpr int kPrepareMs = 60'000;  // by then QEMU has walked through its memory, or waits with it
+constexpr int kPrepareSliceMs = 200;
 constexpr int kWatchMs = 2;                   // while the guest stands still
 constexpr uint64_t kSilenceUs = 300'000'000;  // without any progress: something hangs
 constexpr int kAnswerMs = 2000;
@@ -63,6 +75,10 @@ class MemorySave {
   Status choose_mode();
   Status note_environment();
   Status journal_way_back();
+  int qemu_major() const { return std::atoi(qmp_->qemu_version().c_str()); }
+  Status migrate();
+  Status prepare_qemu();
+  void join_pages();
   Status listen(RamStatus& status, int wait_ms = kListenMs);
   bool waits_for_us(uint64_t since_first_page_us) const;
   Status let_run();
@@ -85,6 +101,7 @@ class MemorySave {
   json environment_;
   bool was_up_ = false;
   bool live_ = false;
+  bool held_ = false;  // QEMU prepares before the guest is stopped
   bool resumed_ = false;
   uint64_t started_us_ = 0;
   uint64_t seen_event_ = 0;
@@ -111,7 +128,8 @@ Status MemorySave::prepare() {
                                 .directory = core_.machine_directory(machine_.uuid),
                                 .name = helper_name_,
                                 .uri = core_.storage.uri(machine_.pool, memory_volume_.name()),
-                                .ram_bytes = machine_.memory_bytes}));
+                                .ram_bytes = machine_.memory_bytes,
+                                .is_held = held_}));
   return {};
 }
 
@@ -159,6 +177,8 @@ Status MemorySave::choose_mode() {
     live_ = true;
   }
   info_.mode = live_ ? "live" : "stopped";
+  held_ = live_ && qemu_major() <= kLastMajorToHold && core_.qemu_can_be_held;
+  if (live_) join_pages();
   if (live_) return {};
   HOZON_TRY(qmp_->call("migrate-set-parameters", {{"max-bandwidth", kBandwidth}}));
   return set_capabilities(*qmp_, false);
@@ -178,20 +198,56 @@ Status MemorySave::journal_way_back() {
   return {};
 }
 
-// Everything between `stop` and `migrate` is time that the guest stands still.
+Status MemorySave::migrate() {
+  HOZON_TRY(qmp_->send_fd("mig", helper_->stream.get()));
+  HOZON_TRY(qmp_->call("migrate", {{"uri", "fd:mig"}}));
+  helper_->stream = Fd();
+  return {};
+}
+
+// Best effort: without it the cut takes longer.
+void MemorySave::join_pages() {
+  const auto guest = core_.guests.handle(machine_.uuid);
+  if (!guest) return;
+  const auto joined = join_huge_pages(guest->pid, machine_.memory_bytes);
+  if (!joined)
+    log_info("memory of machine '{}' stays in small pages: {}", machine_.name, joined.error().what);
+}
+
+// QEMU gets as far as it can without touching the guest.
+Status MemorySave::prepare_qemu() {
+  run_.step("preparing QEMU");
+  const NewThreads threads(HOZON_TRY(core_.guests.handle(machine_.uuid)).pid);
+  HOZON_TRY(migrate());
+  const uint64_t end_us = monotonic_us() + uint64_t{kPrepareMs} * 1000;
+  while (!threads.wait_at_rest(kPrepareSliceMs) && monotonic_us() < end_us) HOZON_TRY(run_.check());
+  if (qmp_->call("query-status", json::object(), kAnswerMs)) return {};
+  core_.qemu_can_be_held = false;
+  return make_error(Code::kUnavailable,
+                    "QEMU of machine '{}' does not answer while it waits for the cut; try again: "
+                    "from now on it is not asked to prepare ahead",
+                    machine_.name);
+}
+
+// What happens between `stop` and the end of this is time that the guest stands still.
 Status MemorySave::cut() {
   HOZON_TRY(journal_way_back());
-  run_.step("stopping the guest for the cut");
   std::vector<std::string> disks = volumes_;
   disks.pop_back();  // the memory volume gets its point when it is complete
   started_us_ = monotonic_us();
+  if (held_) HOZON_TRY(prepare_qemu());
+  run_.step("stopping the guest for the cut");
   seen_event_ = qmp_->last_event();
   HOZON_TRY(qmp_->call("stop", json::object(), kStopMs));
   HOZON_TRY(keep_tpm(core_, machine_));
   HOZON_TRY(core_.storage.snapshot(machine_.pool, disks, row_.uuid));
-  HOZON_TRY(qmp_->send_fd("mig", helper_->stream.get()));
-  HOZON_TRY(qmp_->call("migrate", {{"uri", "fd:mig"}}));
-  helper_->stream = Fd();
+  if (!held_) return migrate();
+  if (const std::string status = HOZON_TRY(migration_status(*qmp_)); status != "setup")
+    return make_error(Code::kIo,
+                      "QEMU of machine '{}' did not wait for the cut (its save is '{}'), so memory "
+                      "and disks are not of one instant",
+                      machine_.name, status);
+  helper_->gate = Fd();
   return {};
 }
 
@@ -232,7 +288,7 @@ Status MemorySave::listen(RamStatus& status, int wait_ms) {
 
 // Whether the guest stands still because this QEMU does not resume it.
 bool MemorySave::waits_for_us(uint64_t since_first_page_us) const {
-  const bool left_to_us = std::atoi(qmp_->qemu_version().c_str()) >= kFirstMajorLeftToUs;
+  const bool left_to_us = qemu_major() >= kFirstMajorLeftToUs;
   return live_ && !resumed_ &&
          since_first_page_us > (left_to_us ? kEventPatienceUs : kResumePatienceUs);
 }
@@ -314,6 +370,7 @@ Status MemorySave::take_verdict(const std::string& end) {
   HOZON_TRY(memory_volume_.keep(row_.uuid));
   (void)helper_->process.wait_end(kHelperEndMs);  // its last words go into the status file
   core_.remove_helper_files(machine_.uuid, helper_name_);
+  if (live_) join_pages();
   return {};
 }
 

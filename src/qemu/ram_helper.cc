@@ -29,11 +29,13 @@ constexpr auto kReportEvery = std::chrono::milliseconds(100);
 // Until the first page has been seen somebody may wait for exactly that, with the guest stopped.
 constexpr auto kLookEvery = std::chrono::milliseconds(2);
 constexpr int kUsage = 2;
-constexpr size_t kArgumentsMax = 16;
+constexpr size_t kArgumentsMax = 24;
 
 struct Options {
   std::string verb;
   int stream_fd = -1;
+  int gate_fd = -1;
+  uint64_t filler_bytes = 0;
   std::string uri;
   uint64_t ram_bytes = 0;
   std::string status_path;
@@ -81,6 +83,10 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
       options.spill_directory = value;
     else if (name == "--stream-fd")
       options.stream_fd = static_cast<int>(HOZON_TRY(parse_number(name, value)));
+    else if (name == "--gate-fd")
+      options.gate_fd = static_cast<int>(HOZON_TRY(parse_number(name, value)));
+    else if (name == "--filler-bytes")
+      options.filler_bytes = HOZON_TRY(parse_number(name, value));
     else if (name == "--ram-bytes")
       options.ram_bytes = HOZON_TRY(parse_number(name, value));
     else if (name == "--patience-ms")
@@ -239,8 +245,9 @@ int save(const Options& options, const std::vector<std::string>& arguments) {
   ignore_signals();
   prepare_drain(arguments);
   RamProgress progress;
-  StreamBuffer buffer(Fd(options.stream_fd), {.spill_bytes = options.ram_bytes + 2 * kRamTailBytes,
-                                              .spill_directory = options.spill_directory});
+  StreamBuffer buffer({Fd(options.stream_fd), Fd(options.gate_fd), options.filler_bytes},
+                      {.spill_bytes = options.ram_bytes + 2 * kRamTailBytes,
+                       .spill_directory = options.spill_directory});
   Reporter reporter(options.status_path, options.ram_bytes, progress);
   reporter.watch(&buffer);
   const Status saved = save_stream(options, buffer, reporter, progress);

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <vector>
 
 #include "qemu/files.h"
 #include "qemu/ram_helper.h"
@@ -13,6 +14,7 @@ namespace hozon {
 namespace {
 
 constexpr int kStreamFd = 3;
+constexpr int kGateFd = 4;
 constexpr int kPollMs = 5;
 
 Status check_request(const RamHelperRequest& request) {
@@ -21,7 +23,40 @@ Status check_request(const RamHelperRequest& request) {
   return {};
 }
 
-Result<RamHelper> start_helper(const RamHelperRequest& request, const char* verb, int stream) {
+struct Pipe {
+  Fd read_end;
+  Fd write_end;
+};
+
+Result<Pipe> make_pipe(const char* what) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return errno_error(errno, "pipe for {}", what);
+  return Pipe{Fd(ends[0]), Fd(ends[1])};
+}
+
+// Whoever writes to it next waits. Returns how much was put in.
+Result<size_t> fill_to_the_brim(const Fd& write_end) {
+  const int flags = ::fcntl(write_end.get(), F_GETFL);
+  const std::vector<char> filler(static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
+  ::fcntl(write_end.get(), F_SETPIPE_SZ, static_cast<int>(filler.size()));  // the smallest
+  ::fcntl(write_end.get(), F_SETFL, flags | O_NONBLOCK);
+  size_t filled = 0;
+  ssize_t put = 0;
+  while ((put = ::write(write_end.get(), filler.data(), filler.size())) > 0)
+    filled += static_cast<size_t>(put);
+  const int why = errno;
+  ::fcntl(write_end.get(), F_SETFL, flags);
+  if (why != EAGAIN) return errno_error(why, "fill the pipe for the memory stream");
+  return filled;
+}
+
+struct HeldStream {
+  int gate = -1;
+  size_t filler_bytes = 0;
+};
+
+Result<RamHelper> start_helper(const RamHelperRequest& request, const char* verb, int stream,
+                               const HeldStream& held = {}) {
   if (Status valid = check_request(request); !valid) return std::unexpected(valid.error());
   const std::string status_path = request.directory + "/" + request.name + ".json";
   std::error_code ignored;
@@ -41,8 +76,13 @@ Result<RamHelper> start_helper(const RamHelperRequest& request, const char* verb
   launch.pid_file = request.name + ".pid";
   launch.mark = request.name;
   launch.fds = {{stream, kStreamFd}};
+  if (held.gate >= 0) {
+    launch.fds.emplace_back(held.gate, kGateFd);
+    launch.argv.insert(launch.argv.end(), {"--gate-fd", std::to_string(kGateFd), "--filler-bytes",
+                                           std::to_string(held.filler_bytes)});
+  }
   DetachedProcess process = HOZON_TRY(DetachedProcess::launch(launch));
-  return RamHelper{std::move(process), status_path, Fd()};
+  return RamHelper{std::move(process), status_path, Fd(), Fd()};
 }
 
 Result<RamStatus> final_status(const RamHelper& helper) {
@@ -81,12 +121,16 @@ bool is_final(const RamStatus& status) {
 }  // namespace
 
 Result<RamHelper> start_ram_save(const RamHelperRequest& request, int timeout_ms) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return errno_error(errno, "pipe for the memory stream");
-  const Fd read_end(ends[0]);
-  Fd write_end(ends[1]);
-  RamHelper helper = HOZON_TRY(start_helper(request, "save", read_end.get()));
-  helper.stream = std::move(write_end);
+  Pipe stream = HOZON_TRY(make_pipe("the memory stream"));
+  Pipe gate;
+  HeldStream held;
+  if (request.is_held) {
+    gate = HOZON_TRY(make_pipe("the gate of the memory stream"));
+    held = {gate.read_end.get(), HOZON_TRY(fill_to_the_brim(stream.write_end))};
+  }
+  RamHelper helper = HOZON_TRY(start_helper(request, "save", stream.read_end.get(), held));
+  helper.stream = std::move(stream.write_end);
+  helper.gate = std::move(gate.write_end);
   const auto status = wait_status(helper, timeout_ms, [](const RamStatus& now) {
     return is_final(now) || now.phase == RamPhase::kReady;
   });

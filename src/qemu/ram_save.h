@@ -8,6 +8,9 @@
 //   2  QMP stop; make the disks' points; send_fd("mig", helper.stream); migrate {"uri":"fd:mig"};
 //      reset helper.stream (or the helper never sees the end of the stream). No `cont`, unless QEMU
 //      sent no RESUME and first_page_ns != 0 (qemu-facts.md, 1).
+//      With `is_held` QEMU prepares ahead, while the guest runs: send_fd; migrate; reset
+//      helper.stream; wait until QEMU is at rest (thread_watch.h); stop; points; the status of the
+//      migration must be "setup" still; reset helper.gate.
 //   3  wait for MIGRATION completed|failed, and with wait_ram_helper() for the phase kDone or
 //   kFailed.
 //      Only both together make a memory snapshot: then make the point of the volume.
@@ -46,6 +49,7 @@ struct RamHelperRequest {
   uint64_t ram_bytes = 0;
   int patience_ms = 60'000;  // how long a silent NBD server is waited for
   bool is_mapped = false;    // load: QEMU maps the image, so only the devices' state is sent
+  bool is_held = false;      // save: the stream takes nothing before RamHelper::gate is closed
 };
 
 enum class RamPhase {
@@ -80,6 +84,10 @@ struct RamHelper {
   DetachedProcess process;
   std::string status_path;
   Fd stream;  // save: the write end for QEMU. load: empty
+  // Of a held save: its stream is full to the brim, so that QEMU, which writes its first bytes
+  // after it has walked through all of the memory and before it touches the guest, waits there.
+  // Closing this, also by the death of its owner, lets the stream flow.
+  Fd gate;
 };
 
 // Returns when the helper is kReady; an error when it fails before or is not ready in `timeout_ms`.

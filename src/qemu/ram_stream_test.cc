@@ -346,7 +346,7 @@ class BufferTest : public testing::Test {
 
 TEST_F(BufferTest, KeepsOrderThroughMemoryAndSpillFile) {
   StreamBuffer buffer(
-      std::move(read_end_),
+      {std::move(read_end_)},
       {.memory_bytes = 64 << 10, .spill_bytes = 8 << 20, .spill_directory = testing::TempDir()});
   for (int round = 0; round < 5; ++round) {
     produce(100'000);  // 800 KB: most of it spills
@@ -363,7 +363,7 @@ TEST_F(BufferTest, KeepsOrderThroughMemoryAndSpillFile) {
 
 TEST_F(BufferTest, BeyondItsBoundsItThrowsAwayButGoesOnReading) {
   StreamBuffer buffer(
-      std::move(read_end_),
+      {std::move(read_end_)},
       {.memory_bytes = 64 << 10, .spill_bytes = 64 << 10, .spill_directory = testing::TempDir()});
   produce(1'000'000);  // would block here for ever if nobody read
   settle(buffer);
@@ -377,7 +377,7 @@ TEST_F(BufferTest, BeyondItsBoundsItThrowsAwayButGoesOnReading) {
 
 TEST_F(BufferTest, ASpillFileThatCannotBeMadeIsAFailureNotAStall) {
   StreamBuffer buffer(
-      std::move(read_end_),
+      {std::move(read_end_)},
       {.memory_bytes = 64 << 10, .spill_bytes = 1 << 30, .spill_directory = "/nonexistent"});
   produce(100'000);
   settle(buffer);

@@ -15,9 +15,8 @@ constexpr int kPipeBytes = 1 << 20;
 
 }  // namespace
 
-StreamBuffer::StreamBuffer(Fd stream, Limits limits)
-    : stream_(std::move(stream)), limits_(std::move(limits)) {
-  ::fcntl(stream_.get(), F_SETPIPE_SZ, kPipeBytes);  // only a help; sockets and old kernels refuse
+StreamBuffer::StreamBuffer(Input input, Limits limits)
+    : input_(std::move(input)), limits_(std::move(limits)) {
   reader_ = std::thread([this] { read_loop(); });
 }
 
@@ -26,15 +25,32 @@ StreamBuffer::~StreamBuffer() {
   reader_.join();
 }
 
+void StreamBuffer::wait_gate() const {
+  if (!input_.gate) return;
+  for (char ignored = 0;;) {
+    const ssize_t got = ::read(input_.gate.get(), &ignored, 1);
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
+  }
+}
+
 void StreamBuffer::read_loop() {
+  wait_gate();
+  // Only a help; sockets and old kernels refuse.
+  ::fcntl(input_.stream.get(), F_SETPIPE_SZ, kPipeBytes);
   std::vector<std::byte> piece(kSegmentBytes);
+  uint64_t filler = input_.filler_bytes;
   for (;;) {
-    const ssize_t got = ::read(stream_.get(), piece.data(), piece.size());
+    const size_t wanted = filler > 0 ? std::min(filler, kSegmentBytes) : kSegmentBytes;
+    const ssize_t got = ::read(input_.stream.get(), piece.data(), wanted);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
       if (errno == EAGAIN) ::usleep(1000);  // somebody made it non-blocking
       continue;
     }
     if (got <= 0) break;
+    if (filler > 0) {
+      filler -= static_cast<uint64_t>(got);
+      continue;
+    }
     store(std::span(piece).first(static_cast<size_t>(got)));
   }
   const std::lock_guard lock(mutex_);

@@ -25,7 +25,14 @@ class StreamBuffer : public ByteSource {
     uint64_t spill_bytes = 0;
     std::string spill_directory;
   };
-  StreamBuffer(Fd stream, Limits limits);
+  // With a gate nothing is read before its other end is closed, and `filler_bytes` at the beginning
+  // of the stream are thrown away.
+  struct Input {
+    Fd stream;
+    Fd gate{};
+    uint64_t filler_bytes = 0;
+  };
+  StreamBuffer(Input input, Limits limits);
   ~StreamBuffer() override;  // waits for the end of the stream
 
   // By one consumer. Waits for data; an error when data had to be thrown away.
@@ -45,12 +52,13 @@ class StreamBuffer : public ByteSource {
     uint64_t length = 0;
     uint64_t taken = 0;
   };
+  void wait_gate() const;
   void read_loop();
   void store(std::span<const std::byte> data);
   Status spill(std::span<const std::byte> data);
   void lose(Error why);
 
-  const Fd stream_;
+  const Input input_;
   const Limits limits_;
   Fd spill_file_;
   std::thread reader_;

@@ -7,6 +7,8 @@ It is named qemu-system-x86_64 in a directory at the head of PATH. The environme
   FAKE_QEMU_RESUMES   "yes": the guest runs again by itself once memory is protected, as until 8.2;
                       "no": who stopped it has to continue it, as from 9.0 on
   FAKE_QEMU_DELAY     seconds between the list of RAM blocks and the first page, and after it
+  FAKE_QEMU_HELD      what it does while its stream does not take the list of RAM blocks: "waits", as until
+                      8.1; "deaf": waits and answers nothing, as from 8.2 on; "leaves": does not wait
 What it is told and what it does stands in fake.log in its directory, one word a line.
 """
 import array
@@ -21,6 +23,7 @@ import time
 
 VERSION = os.environ.get("FAKE_QEMU_VERSION", "9.1.0")
 RESUMES = os.environ.get("FAKE_QEMU_RESUMES", "no") == "yes"
+HELD = os.environ.get("FAKE_QEMU_HELD", "waits")
 DELAY = float(os.environ.get("FAKE_QEMU_DELAY", "0.3"))
 MACHINE = "pc-q35-" + ".".join(VERSION.split(".")[:2])
 PAGE, SENT_PAGES = 4096, 512
@@ -65,7 +68,7 @@ class Qemu:
         self.status = "inmigrate" if "-incoming" in arguments else (
             "paused" if "-S" in arguments else "running")
         self.migration, self.fd = {}, -1
-        self.lock = threading.Lock()
+        self.lock, self.main_loop = threading.Lock(), threading.Lock()
         self.connection = None
         if self.status == "inmigrate":
             threading.Thread(target=self.take_in, daemon=True).start()
@@ -91,9 +94,21 @@ class Qemu:
                   {"seconds": int(now), "microseconds": int(now % 1 * 1e6)}})
 
     def save(self, stream, background):
-        self.migration = {"status": "active"}
         with os.fdopen(stream, "wb", buffering=0) as out:
-            out.write(stream_head(self.ram_bytes))
+            head = stream_head(self.ram_bytes)
+            if HELD == "waits":
+                out.write(head)
+            if HELD == "deaf":
+                with self.main_loop:
+                    out.write(head)
+            self.note("active")
+            self.migration = {"status": "active"}
+            if HELD == "leaves":
+                time.sleep(DELAY)
+                out.write(head)
+            if self.status == "running":
+                self.status = "paused"
+                self.event("STOP")
             if background and RESUMES:
                 self.status = "running"
                 self.event("RESUME")
@@ -153,7 +168,8 @@ class Qemu:
                 command = request["execute"]
                 if not command.startswith("query-"):
                     self.note(command)
-                result = self.answer(command, request.get("arguments", {}))
+                with self.main_loop:
+                    result = self.answer(command, request.get("arguments", {}))
                 self.say({"return": result, "id": request.get("id")})
                 if command == "quit":
                     os._exit(0)

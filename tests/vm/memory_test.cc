@@ -11,7 +11,9 @@
 #include <fstream>
 #include <thread>
 
+#include "qemu/huge_pages.h"
 #include "qemu/nbd_volume.h"
+#include "qemu/thread_watch.h"
 #include "qemu/write_protection.h"
 #include "vm_machine.h"
 
@@ -135,9 +137,108 @@ TEST_F(MemoryTest, SavesARunningGuestAndBringsItBack) {
   EXPECT_EQ(restored.run("md5sum < /run/fill", 60'000).value_or("?"), fill.value_or("??"));
   // Files of the disk and the counter in memory belong together: the newest file is at most a
   // second behind the count, and none is ahead of it.
-  const auto newest = restored.run("sync; ls /data | grep count- | tail -n 1");
+  const auto newest = restored.run("sync; ls /data 2>/dev/null | grep 'count-[0-9]*$' | tail -n 1");
   ASSERT_TRUE(newest);
   EXPECT_LE(std::stoull(newest->substr(6)), restored.count()->number);
+}
+
+// QEMU gets ready while the guest runs, and takes the memory of the instant at which the gate
+// opened.
+TEST_F(MemoryTest, QemuPreparesAheadAndWaitsForTheCut) {
+  const auto memory = serve_memory();
+  RamHelperRequest request = ram_request(*machine_, "save-1", memory->uri());
+  request.is_held = true;
+  auto helper = start_ram_save(request);
+  ASSERT_TRUE(helper) << helper.error().what;
+  const NewThreads threads(machine_->process->pid());
+  const uint64_t first_event = machine_->qmp->last_event();
+  ASSERT_TRUE(begin_save(*machine_, *helper));
+  EXPECT_TRUE(threads.wait_at_rest(10'000));
+  expect_guest_goes_on();
+  EXPECT_EQ(machine_->qmp->call("query-migrate")->value("status", ""), "setup");
+  EXPECT_EQ(read_ram_status(helper->status_path)->stream_bytes, 0U);
+
+  const auto before = machine_->count();
+  ASSERT_TRUE(machine_->qmp->call("stop"));
+  std::filesystem::copy_file(path("disk.img"), path("copy.img"));
+  EXPECT_EQ(machine_->qmp->call("query-migrate")->value("status", ""), "setup");
+  helper->gate = Fd();
+  const auto outcome = end_save(*machine_, *helper, first_event);
+  ASSERT_TRUE(outcome) << outcome.error().what;
+  ASSERT_EQ(outcome->status.phase, RamPhase::kDone) << outcome->status.error.what;
+  expect_guest_goes_on();
+  machine_->kill();
+
+  const auto copy = serve_disk("copy.img");
+  VmMachine restored(path("r"), *copy);
+  restored.spec = machine_->spec;
+  restored.spec.disks[0].nbd_socket = copy->socket();
+  const Status loaded = load_memory(restored, "load-1", memory->uri());
+  ASSERT_TRUE(loaded) << loaded.error().what;
+  ASSERT_TRUE(restored.qmp->call("cont"));
+  const auto after = restored.count();
+  ASSERT_TRUE(after) << after.error().what;
+  EXPECT_EQ(after->token, before->token);
+  EXPECT_GE(after->number, before->number);
+}
+
+TEST_F(MemoryTest, AGateWhoseOwnerDiesOpensAndTheGuestGoesOn) {
+  const auto memory = serve_memory();
+  RamHelperRequest request = ram_request(*machine_, "save-1", memory->uri());
+  request.is_held = true;
+  auto helper = start_ram_save(request);
+  ASSERT_TRUE(helper) << helper.error().what;
+  const uint64_t first_event = machine_->qmp->last_event();
+  ASSERT_TRUE(begin_save(*machine_, *helper));
+  helper->gate = Fd();  // as the death of this process would
+  const auto outcome = end_save(*machine_, *helper, first_event);
+  ASSERT_TRUE(outcome) << outcome.error().what;
+  EXPECT_EQ(outcome->status.phase, RamPhase::kDone) << outcome->status.error.what;
+  expect_guest_goes_on();
+
+  // The helper itself dies while QEMU waits.
+  request.name = "save-2";
+  helper = start_ram_save(request);
+  ASSERT_TRUE(helper) << helper.error().what;
+  const uint64_t second_event = machine_->qmp->last_event();
+  ASSERT_TRUE(begin_save(*machine_, *helper));
+  ASSERT_TRUE(helper->process.kill());
+  const auto lost = end_save(*machine_, *helper, second_event);
+  ASSERT_TRUE(lost) << lost.error().what;
+  EXPECT_EQ(lost->qemu_status, "failed");
+  EXPECT_TRUE(free_write_protection(machine_->process->pid()));
+  expect_guest_goes_on();
+}
+
+uint64_t huge_page_bytes(pid_t process) {
+  std::ifstream rollup(fmt::format("/proc/{}/smaps_rollup", process));
+  uint64_t kib = 0;
+  for (std::string word; rollup >> word;)
+    if (word == "AnonHugePages:") rollup >> kib;
+  return kib << 10;
+}
+
+TEST_F(MemoryTest, TheHugePagesThatASaveBrokeUpAreJoinedAgain) {
+  const pid_t qemu = machine_->process->pid();
+  const uint64_t ram = machine_->spec.memory_bytes;
+  const auto fill = machine_->run("md5sum < /run/fill", 60'000);
+  const auto memory = serve_memory();
+  const uint64_t before = huge_page_bytes(qemu);
+  if (before < 32_MiB) GTEST_SKIP() << "this host gives no huge pages";
+  const auto saved = save("save-1", memory->uri(), "copy.img");
+  ASSERT_TRUE(saved) << saved.error().what;
+  const uint64_t broken = huge_page_bytes(qemu);
+  EXPECT_LT(broken, before / 2);
+  const auto joined = join_huge_pages(qemu, ram);
+  if (!joined && joined.error().code != Code::kNotFound) GTEST_SKIP() << joined.error().what;
+  ASSERT_TRUE(joined) << joined.error().what;
+  EXPECT_GT(huge_page_bytes(qemu), broken + before / 4);
+  EXPECT_GE(*joined, before / 4);
+  EXPECT_LT(*joined, ram) << "memory that was never touched is left alone";
+  EXPECT_EQ(machine_->run("md5sum < /run/fill", 60'000).value_or("?"), fill.value_or("??"));
+  expect_guest_goes_on();
+  // Nobody's memory, and memory of another size.
+  EXPECT_EQ(join_huge_pages(qemu, 1ULL << 44).error().code, Code::kNotFound);
 }
 
 TEST_F(MemoryTest, DamageIsFoundBeforeAnythingRuns) {

@@ -20,6 +20,8 @@ class OneInstantTest(SnapshotCase):
         self.start_stamper()
         self.stamps(300)  # every page that only the device writes has been written
         for number in range(ROUNDS):
+            if number % 20 == 0:
+                print(f"{number} of {ROUNDS} rounds agree", file=sys.stderr, flush=True)
             before = self.stamps(number % 3)
             made = self.snapshot(f"s{number}")
             self.assertEqual(made["memory"]["mode"], "live", made["memory"])

@@ -24,6 +24,9 @@ guest_run = importlib.util.module_from_spec(_spec)
 _loader.exec_module(guest_run)
 
 
+GUEST_PATIENCE_S = 600  # a guest on a busy host is slow, which is no fault of what is tested
+
+
 def wait_for(what, ready, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -145,7 +148,7 @@ class SnapshotCase(unittest.TestCase):
         return (int(found[1]), found[2]) if found else None
 
     def stamp(self):
-        number, verdict = wait_for("a stamp", self.look)
+        number, verdict = wait_for("a stamp", self.look, GUEST_PATIENCE_S)
         self.assertEqual(verdict, "ok")
         return number
 
@@ -156,7 +159,7 @@ class SnapshotCase(unittest.TestCase):
         def reached():
             number = self.stamp()
             return number if number >= first + count else 0
-        return wait_for(f"{count} stamps", reached)
+        return wait_for(f"{count} stamps", reached, GUEST_PATIENCE_S)
 
     # --- what a save may leave ---
     def leftovers(self):
