@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/migration.h"
+#include "control/names.h"
 #include "qemu/ram_save.h"
 #include "qemu/write_protection.h"
 
@@ -19,6 +20,8 @@ constexpr int kContinueMs = 90'000;  // `cont` waits for a pool that is being re
 constexpr int kCancelMs = 10'000;
 constexpr int kDrainMs = 10'000;
 constexpr int kPollMs = 20;
+constexpr int kAnswerMs = 2000;
+constexpr int kLostSaveMs = 60'000;
 
 // Only without write protection: see qemu-facts.md, 1a.
 Result<std::string> cancel_stopped_save(QmpClient& qmp) {
@@ -30,6 +33,21 @@ Result<std::string> cancel_stopped_save(QmpClient& qmp) {
     std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
   }
   return status;
+}
+
+// Waits for QEMU to say how its save stands. When the save has lost its reader, QEMU itself may
+// sleep in a write to protected memory and say nothing: then the protection is lifted, until it
+// speaks. This save is given up, so nothing is torn by that.
+Result<std::string> status_of_lost_save(const GuestHandle& guest, const Guests& guests,
+                                        const std::string& machine_uuid) {
+  const uint64_t end_us = monotonic_us() + uint64_t{kLostSaveMs} * 1000;
+  for (;;) {
+    auto status = migration_status(*guest.qmp, kAnswerMs);
+    const bool silent = !status && status.error().code == Code::kUnavailable;
+    if (!silent || monotonic_us() > end_us || guests.wait_down(machine_uuid, 0)) return status;
+    const auto freed = free_write_protection(guest.pid);
+    if (!freed) log_error("free the guest of {}: {}", machine_uuid, freed.error().what);
+  }
 }
 
 }  // namespace
@@ -92,7 +110,7 @@ Status Core::end_helper(const std::string& machine_uuid, const std::string& name
 Status Core::settle_save(const std::string& machine_uuid, bool run, bool live) {
   const auto guest = guests.handle(machine_uuid);
   if (!guest) return {};  // QEMU is gone, and with it everything that could hang
-  auto status = migration_status(*guest->qmp);
+  auto status = status_of_lost_save(*guest, guests, machine_uuid);
   if (status && is_saving(*status) && !live) status = cancel_stopped_save(*guest->qmp);
   if (!status) {
     if (guests.state(machine_uuid).state == PowerState::kDown) return {};

@@ -47,6 +47,7 @@ constexpr int kWatchMs = 2;                   // while the guest stands still
 constexpr uint64_t kSilenceUs = 300'000'000;  // without any progress: something hangs
 constexpr int kAnswerMs = 2000;
 constexpr int kHelperEndMs = 10'000;
+constexpr int kNoticedMs = 500;  // by then an end of QEMU is known
 constexpr int kVerdictSliceMs = 200;
 constexpr uint64_t kAskPoolUs = 1'000'000;
 constexpr int kPoolAnswerMs = 500;
@@ -64,13 +65,14 @@ class MemorySave {
         helper_name_("save-" + row.uuid),
         suspends_(row.kind == "suspend") {}
 
-  Status prepare();
-  Status cut();
-  Status follow();
+  Status run();
   MemoryInfo info() const { return info_; }
   json environment() const { return environment_; }
 
  private:
+  Status prepare();
+  Status cut();
+  Status follow();
   Status prepare_volume();
   Status choose_mode();
   Status note_environment();
@@ -78,6 +80,8 @@ class MemorySave {
   int qemu_major() const { return std::atoi(qmp_->qemu_version().c_str()); }
   Status migrate();
   Status prepare_qemu();
+  Status stop_guest();
+  Status check_still_held();
   void join_pages();
   Status listen(RamStatus& status, int wait_ms = kListenMs);
   bool waits_for_us(uint64_t since_first_page_us) const;
@@ -229,6 +233,31 @@ Status MemorySave::prepare_qemu() {
                     machine_.name);
 }
 
+// A guest whose save lost its reader cannot be stopped: it sleeps in a write that nobody will allow
+// (qemu-facts.md, 1a). That ends with the save, so it is not waited for.
+Status MemorySave::stop_guest() {
+  const uint64_t end_us = monotonic_us() + uint64_t{kStopMs} * 1000;
+  auto answer = qmp_->call("stop", json::object(), kAnswerMs);
+  while (!answer && answer.error().code == Code::kUnavailable && qmp_->is_connected() &&
+         monotonic_us() < end_us && !helper_->process.wait_end(0))
+    answer = qmp_->call("query-status", json::object(), kAnswerMs);  // answered after the stop
+  HOZON_TRY(answer);
+  return {};
+}
+
+Status MemorySave::check_still_held() {
+  if (helper_->process.wait_end(0))
+    return make_error(Code::kUnavailable,
+                      "the memory helper of machine '{}' ended without a verdict", machine_.name);
+  const std::string status = HOZON_TRY(migration_status(*qmp_));
+  if (status == "setup") return {};
+  return make_error(
+      Code::kIo,
+      "QEMU of machine '{}' did not wait for the cut (its save is '{}'), so memory and "
+      "disks are not of one instant",
+      machine_.name, status);
+}
+
 // What happens between `stop` and the end of this is time that the guest stands still.
 Status MemorySave::cut() {
   HOZON_TRY(journal_way_back());
@@ -238,15 +267,11 @@ Status MemorySave::cut() {
   if (held_) HOZON_TRY(prepare_qemu());
   run_.step("stopping the guest for the cut");
   seen_event_ = qmp_->last_event();
-  HOZON_TRY(qmp_->call("stop", json::object(), kStopMs));
+  HOZON_TRY(stop_guest());
   HOZON_TRY(keep_tpm(core_, machine_));
   HOZON_TRY(core_.storage.snapshot(machine_.pool, disks, row_.uuid));
   if (!held_) return migrate();
-  if (const std::string status = HOZON_TRY(migration_status(*qmp_)); status != "setup")
-    return make_error(Code::kIo,
-                      "QEMU of machine '{}' did not wait for the cut (its save is '{}'), so memory "
-                      "and disks are not of one instant",
-                      machine_.name, status);
+  HOZON_TRY(check_still_held());
   helper_->gate = Fd();
   return {};
 }
@@ -279,7 +304,7 @@ Status MemorySave::listen(RamStatus& status, int wait_ms) {
         info_.stop_us = static_cast<uint64_t>(event->qemu_time_us - stopped_at_us_);
     }
   } else if (!qmp_->is_connected()) {
-    return make_error(Code::kIo, "QEMU of machine '{}' ended during the save", machine_.name);
+    return make_error(Code::kUnavailable, "QEMU does not answer any more");
   }
   if (const auto now = read_ram_status(helper_->status_path)) status = *now;
   run_.progress(status.pages_seen * kPageBytes, status.pages_total * kPageBytes);
@@ -374,6 +399,16 @@ Status MemorySave::take_verdict(const std::string& end) {
   return {};
 }
 
+Status MemorySave::run() {
+  HOZON_TRY(prepare());
+  Status saved = cut();
+  if (saved) saved = follow();
+  // Whatever it was that the save stumbled over: this is why.
+  if (!saved && core_.guests.wait_down(machine_.uuid, kNoticedMs))
+    return make_error(Code::kIo, "QEMU of machine '{}' ended during the save", machine_.name);
+  return saved;
+}
+
 }  // namespace
 
 Status Core::save_memory(JobRun& run, const MachineRow& machine, SnapshotRow& row) {
@@ -384,9 +419,7 @@ Status Core::save_memory(JobRun& run, const MachineRow& machine, SnapshotRow& ro
   HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", row.uuid}}));
   HOZON_TRY(inventory.insert_snapshot(row));
   MemorySave save(*this, run, machine, row);
-  HOZON_TRY(save.prepare());
-  HOZON_TRY(save.cut());
-  HOZON_TRY(save.follow());
+  HOZON_TRY(save.run());
   row.memory = to_json(save.info());
   row.environment = save.environment();
   row.status = "ok";

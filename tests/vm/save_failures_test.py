@@ -16,7 +16,7 @@ import time
 
 from snapshot_case import SnapshotCase, main, wait_for
 
-MOMENTS = (0.0, 0.1, 0.25, 0.5)  # seconds after the memory helper has appeared
+MOMENTS = (0.0, 0.03, 0.1, 0.25, 0.5)  # seconds after the memory helper has appeared
 
 
 class SaveFailuresTest(SnapshotCase):
