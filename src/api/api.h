@@ -3,6 +3,14 @@
 // control/json.h; lists are {"items": [...]}; errors are problems (problem.h).
 //
 //   GET    /v1                                       name, version, directory
+//   GET    /healthz | /metrics                       metrics.cc
+//   GET    /v1/tokens                       POST     {name, rights: [text], expires_in_s}
+//   DELETE /v1/tokens/{token}
+//   GET    /v1/peers
+//   PUT    /v1/peers/{user}                 DELETE   {rights: [text]}
+//   GET    /v1/audit                                 newest first
+//   GET    /v1/openapi.json                          OpenAPI 3.1 (description.h)
+//   GET    /v1/events?kind= &object= &after=         server-sent events (events.cc)
 //   GET    /v1/jobs                                  newest first
 //   GET    /v1/jobs/{job}?wait_ms=                   answers when it ended, or after that time
 //   POST   /v1/jobs/{job}/cancel
@@ -43,6 +51,7 @@
 #include <string>
 
 #include "api/router.h"
+#include "control/access.h"
 #include "control/control.h"
 
 namespace hozon::api {
@@ -54,7 +63,9 @@ struct ApiInfo {
   std::string directory;
 };
 
-// `control` outlives the router.
-Router make_router(control::Control& control, const ApiInfo& info);
+// `control` and `access` outlive the router. Without `access` everybody may do everything, and
+// nothing is written down: for tests.
+Router make_router(control::Control& control, const ApiInfo& info,
+                   control::Access* access = nullptr);
 
 }  // namespace hozon::api

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/router.h"
+#include "control/access.h"
 #include "control/control.h"
 #include "control/json.h"
 
@@ -18,6 +19,10 @@ void add_volumes(Router& router, control::Control& control);
 void add_machines(Router& router, control::Control& control);
 void add_snapshots(Router& router, control::Control& control);
 void add_jobs(Router& router, control::Control& control);
+void add_events(Router& router, control::Control& control);
+void add_access(Router& router, control::Access& access);
+// Takes the router's counters.
+void add_metrics(Router& router, control::Control& control, std::string_view version);
 
 Response json_response(int status, const nlohmann::json& body);
 

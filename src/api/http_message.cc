@@ -16,13 +16,16 @@ constexpr std::array kPhrases = {
     Phrase{201, "Created"},
     Phrase{202, "Accepted"},
     Phrase{204, "No Content"},
+    Phrase{304, "Not Modified"},
     Phrase{400, "Bad Request"},
+    Phrase{401, "Unauthorized"},
     Phrase{403, "Forbidden"},
     Phrase{404, "Not Found"},
     Phrase{405, "Method Not Allowed"},
     Phrase{408, "Request Timeout"},
     Phrase{409, "Conflict"},
     Phrase{411, "Length Required"},
+    Phrase{412, "Precondition Failed"},
     Phrase{413, "Content Too Large"},
     Phrase{415, "Unsupported Media Type"},
     Phrase{417, "Expectation Failed"},
@@ -45,7 +48,9 @@ std::string_view reason_phrase(int status) {
 std::string serialize(const Response& response, bool keep_alive) {
   std::string out =
       fmt::format("HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
-  if (response.status != 204) {
+  if (response.stream) {
+    out += fmt::format("Content-Type: {}\r\nCache-Control: no-store\r\n", response.content_type);
+  } else if (response.status != 204 && response.status != 304) {
     out += fmt::format("Content-Length: {}\r\n", response.body.size());
     if (!response.body.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
   }
@@ -57,7 +62,8 @@ std::string serialize(const Response& response, bool keep_alive) {
     out += "\r\n";
   }
   out += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  if (response.status != 204) out += response.body;
+  const bool has_body = !response.stream && response.status != 204 && response.status != 304;
+  if (has_body) out += response.body;
   return out;
 }
 

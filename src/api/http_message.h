@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ struct Request {
   bool has_length = false;  // Content-Length or chunked was given
   bool keep_alive = true;   // what the client wants
   std::string peer;         // the user at the other end: "root", "uid 1000"; empty: not known
+  std::optional<unsigned> peer_uid = {};  // of a unix socket
 
   TextMap parts;  // {machine} of the route's pattern -> text
   TextMap query;
@@ -50,6 +52,20 @@ struct Request {
   }
 };
 
+// The body of an answer that goes on until somebody has enough.
+class ByteStream {
+ public:
+  virtual ~ByteStream() = default;
+  // What is there now; empty: nothing yet; nothing at all: the end. On the server's thread, so it
+  // must be quick, and not much at a time.
+  virtual std::optional<std::string> take() = 0;
+  // `wake` is to be called, on any thread, when take() may have something; not after the
+  // destruction of this has begun.
+  virtual void on_more(std::function<void()> wake) = 0;
+  // Sent when nothing else was for a while, so that both sides learn of a dead connection.
+  virtual std::string heartbeat() const = 0;
+};
+
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
@@ -59,6 +75,9 @@ struct Response {
   // When set, the answer is not known yet: the server calls `later` on a worker, again and again
   // with short pauses, until it returns the answer. No worker is held while nothing happens.
   std::function<std::optional<Response>()> later;
+
+  // When set, it is the body: the connection ends with it.
+  std::shared_ptr<ByteStream> stream = {};
 };
 
 // Requests come here; called on worker threads, many at once. Must not throw.

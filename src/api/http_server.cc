@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <list>
 
 #include "api/asio.h"
@@ -29,7 +30,7 @@ constexpr milliseconds kLaterPauseFirst{2};
 constexpr milliseconds kLaterPauseMax{200};
 constexpr size_t kDrainBytesMax = 8 << 20;
 
-// The bytes of a connection. TCP and TLS become further implementations.
+// The bytes of a connection.
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -37,11 +38,13 @@ class Stream {
     error_code error;
     size_t bytes = 0;
   };
+  // What comes before the first byte. True when the connection can be used.
+  virtual awaitable<bool> begin() { co_return true; }
   virtual awaitable<Moved> read_some(char* into, size_t size) = 0;
   virtual awaitable<error_code> write_all(const std::string& bytes) = 0;
   virtual void half_close() = 0;
   virtual void cancel() = 0;
-  virtual std::string peer() = 0;  // Request::peer
+  virtual void fill_in_peer(Request& request) = 0;  // Request::peer and peer_uid
 };
 
 class UnixStream : public Stream {
@@ -64,29 +67,84 @@ class UnixStream : public Stream {
     error_code ignored;
     socket_.cancel(ignored);
   }
-  std::string peer() override {
+  void fill_in_peer(Request& request) override {
     ucred who{};
     socklen_t size = sizeof(who);
-    if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return "";
+    if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return;
     std::array<char, 4096> room;
     passwd entry{};
     passwd* found = nullptr;
     ::getpwuid_r(who.uid, &entry, room.data(), room.size(), &found);
-    return found != nullptr ? found->pw_name : fmt::format("uid {}", who.uid);
+    request.peer = found != nullptr ? found->pw_name : fmt::format("uid {}", who.uid);
+    request.peer_uid = who.uid;
   }
 
  private:
   asio::local::stream_protocol::socket socket_;
 };
 
+using tcp = asio::ip::tcp;
+
+// TCP, with TLS or without.
+template <typename Socket>
+class TcpStream : public Stream {
+ public:
+  template <typename... Args>
+  explicit TcpStream(Args&&... args) : socket_(std::forward<Args>(args)...) {
+    error_code ignored;
+    socket_.lowest_layer().set_option(tcp::no_delay(true), ignored);
+  }
+  awaitable<bool> begin() override {
+    if constexpr (kIsTls) {
+      auto [error] = co_await socket_.async_handshake(asio::ssl::stream_base::server, kNoThrow);
+      co_return !error;
+    }
+    co_return true;
+  }
+  awaitable<Moved> read_some(char* into, size_t size) override {
+    auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(into, size), kNoThrow);
+    co_return Moved{error, bytes};
+  }
+  awaitable<error_code> write_all(const std::string& bytes) override {
+    auto [error, written] = co_await asio::async_write(socket_, asio::buffer(bytes), kNoThrow);
+    static_cast<void>(written);
+    co_return error;
+  }
+  // Of TLS the end of the connection is told by closing it: what was sent is whole, because answers
+  // say how long they are, and the last event of a stream is not known to be the last.
+  void half_close() override {
+    error_code ignored;
+    if constexpr (!kIsTls) socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  }
+  void cancel() override {
+    error_code ignored;
+    socket_.lowest_layer().cancel(ignored);
+  }
+  void fill_in_peer(Request&) override {}  // keeps H5
+
+ private:
+  static constexpr bool kIsTls = !std::is_same_v<Socket, tcp::socket>;
+  Socket socket_;
+};
+using PlainTcpStream = TcpStream<tcp::socket>;
+using TlsStream = TcpStream<asio::ssl::stream<tcp::socket>>;
+
+struct TcpDoor {
+  explicit TcpDoor(asio::io_context& loop) : acceptor(loop) {}
+  tcp::acceptor acceptor;
+  std::unique_ptr<asio::ssl::context> tls;  // none: without
+};
+
 struct Connection {
   Connection(std::unique_ptr<Stream> bytes, asio::io_context& loop)
-      : stream(std::move(bytes)), timer(loop) {}
+      : stream(std::move(bytes)), timer(loop), news(loop) {}
   std::unique_ptr<Stream> stream;
   asio::steady_timer timer;
+  asio::steady_timer news;  // of a stream: cancelled when there is something to send
   RequestParser parser;
   std::array<char, 16384> buffer{};
   bool timed_out = false;
+  bool gone = false;       // of a stream: the client has closed its end
   bool answering = false;  // a request was read whole and its answer is not sent yet
 };
 
@@ -148,8 +206,48 @@ class HttpServer::Impl {
     return {};
   }
 
+  Result<uint16_t> listen_tcp(const TcpListen& where) {
+    error_code error;
+    const asio::ip::address address = asio::ip::make_address(where.address, error);
+    if (error)
+      return make_error(Code::kInvalidArgument, "'{}' is no numeric address", where.address);
+    const bool has_tls = !where.certificate.empty() && !where.key.empty();
+    if (!has_tls && !(where.certificate.empty() && where.key.empty()))
+      return make_error(Code::kInvalidArgument,
+                        "TLS needs both a certificate and its key, in files of their own");
+    if (!has_tls && !address.is_loopback())
+      return make_error(Code::kInvalidArgument,
+                        "'{}' can be reached from other hosts: without TLS only 127.0.0.1 and ::1 "
+                        "are listened on; give a certificate and its key",
+                        where.address);
+    auto door = std::make_unique<TcpDoor>(loop_);
+    if (has_tls) door->tls = HOZON_TRY(make_tls(where));
+    const tcp::endpoint endpoint(address, where.port);
+    door->acceptor.open(endpoint.protocol(), error);
+    if (!error) door->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) door->acceptor.bind(endpoint, error);
+    if (!error) door->acceptor.listen(128, error);
+    if (error)
+      return make_error(Code::kUnavailable, "cannot listen on '{}' port {}: {}", where.address,
+                        where.port, error.message());
+    const uint16_t port = door->acceptor.local_endpoint(error).port();
+    doors_.push_back(std::move(door));
+    return port;
+  }
+
   void run() {
-    asio::co_spawn(loop_, accept_loop(), asio::detached);
+    const auto make_unix = [](asio::local::stream_protocol::socket socket) {
+      return std::make_unique<UnixStream>(std::move(socket));
+    };
+    asio::co_spawn(loop_, accept_loop(&acceptor_, make_unix), asio::detached);
+    for (const auto& door : doors_) {
+      asio::ssl::context* const tls = door->tls.get();
+      const auto make_tcp = [tls](tcp::socket socket) -> std::unique_ptr<Stream> {
+        if (tls == nullptr) return std::make_unique<PlainTcpStream>(std::move(socket));
+        return std::make_unique<TlsStream>(std::move(socket), *tls);
+      };
+      asio::co_spawn(loop_, accept_loop(&door->acceptor, make_tcp), asio::detached);
+    }
     loop_.run();
     workers_.join();
   }
@@ -180,15 +278,19 @@ class HttpServer::Impl {
     stopping_ = true;
     error_code ignored;
     acceptor_.close(ignored);
+    for (const auto& door : doors_) door->acceptor.close(ignored);
     signals_.cancel(ignored);
     accept_pause_.cancel();
-    for (const auto& connection : connections_)
+    for (const auto& connection : connections_) {
+      connection->news.cancel();
       if (!connection->answering) connection->stream->cancel();
+    }
   }
 
-  awaitable<void> accept_loop() {
+  template <typename Acceptor, typename MakeStream>
+  awaitable<void> accept_loop(Acceptor* acceptor, MakeStream make_stream) {
     while (!stopping_) {
-      auto [error, socket] = co_await acceptor_.async_accept(kNoThrow);
+      auto [error, socket] = co_await acceptor->async_accept(kNoThrow);
       if (stopping_) break;
       if (error) {  // out of descriptors, most likely: it passes
         log_warning("cannot accept a connection: {}", error.message());
@@ -196,21 +298,22 @@ class HttpServer::Impl {
         static_cast<void>(co_await accept_pause_.async_wait(kNoThrow));
         continue;
       }
-      auto connection =
-          std::make_shared<Connection>(std::make_unique<UnixStream>(std::move(socket)), loop_);
-      const bool full = connections_.size() >= kConnectionsMax + kRefusalsMax;
-      if (full) continue;  // closes it: even refusals are bounded
-      const bool refuse = count_.load() >= kConnectionsMax;
-      const auto place = connections_.insert(connections_.end(), connection);
-      if (!refuse) ++count_;
-      asio::co_spawn(loop_, refuse ? refuse_connection(connection) : serve(connection),
-                     [this, place, refuse](const std::exception_ptr& failure) {
-                       if (failure) log_error("a connection ended by an exception");
-                       if (!refuse) --count_;
-                       (*place)->timer.cancel();
-                       connections_.erase(place);
-                     });
+      if (connections_.size() >= kConnectionsMax + kRefusalsMax) continue;  // closes it
+      begin_connection(std::make_shared<Connection>(make_stream(std::move(socket)), loop_));
     }
+  }
+
+  void begin_connection(const std::shared_ptr<Connection>& connection) {
+    const bool refuse = count_.load() >= kConnectionsMax;
+    const auto place = connections_.insert(connections_.end(), connection);
+    if (!refuse) ++count_;
+    asio::co_spawn(loop_, refuse ? refuse_connection(connection) : serve(connection),
+                   [this, place, refuse](const std::exception_ptr& failure) {
+                     if (failure) log_error("a connection ended by an exception");
+                     if (!refuse) --count_;
+                     (*place)->timer.cancel();
+                     connections_.erase(place);
+                   });
   }
 
   awaitable<void> refuse_connection(std::shared_ptr<Connection> connection) {
@@ -222,6 +325,9 @@ class HttpServer::Impl {
   }
 
   awaitable<void> serve(std::shared_ptr<Connection> connection) {
+    arm(connection, timeouts_.header);
+    const bool begun = co_await connection->stream->begin();
+    if (!begun) co_return;
     bool first = true;
     while (!stopping_) {
       const bool complete = co_await read_request(connection, first);
@@ -229,10 +335,15 @@ class HttpServer::Impl {
       first = false;
       connection->answering = true;
       auto request = std::make_unique<Request>(connection->parser.take());
-      request->peer = connection->stream->peer();
+      connection->stream->fill_in_peer(*request);
       Response response = co_await answer(connection, request.get());
+      if (response.stream) {
+        co_await send_stream(connection, std::move(response));
+        co_return;
+      }
       const bool keep = request->keep_alive && !stopping_;
-      const std::string bytes = serialize(response, keep);
+      std::string bytes = serialize(response, keep);
+      if (request->method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
       arm(connection, timeouts_.write);
       const error_code error = co_await connection->stream->write_all(bytes);
       connection->answering = false;
@@ -301,6 +412,59 @@ class HttpServer::Impl {
     co_return response;
   }
 
+  // H4. Whatever the client sends now is read to notice its end, and means nothing.
+  awaitable<void> send_stream(std::shared_ptr<Connection> connection, Response response) {
+    if (streams_ >= kStreamsMax) {
+      // Not inside of the co_await: GCC 12 destroys such an aggregate twice.
+      Response refusal = problem(
+          Error{Code::kUnavailable,
+                fmt::format("{} streams are open already, which is the limit", kStreamsMax)});
+      co_await send_last(connection, std::move(refusal));
+      co_return;
+    }
+    ++streams_;
+    connection->answering = false;  // the end of this program need not wait for it
+    const std::shared_ptr<ByteStream> body = std::move(response.stream);
+    response.stream = body;
+    asio::co_spawn(loop_, watch_for_end(connection), asio::detached);
+    body->on_more([this, waiting = std::weak_ptr(connection)] {
+      asio::post(loop_, [waiting] {
+        if (const auto there = waiting.lock()) there->news.cancel();
+      });
+    });
+    std::string bytes = serialize(response, false);
+    response.stream.reset();
+    while (!stopping_ && !connection->gone) {
+      if (!bytes.empty()) {
+        arm(connection, timeouts_.write);
+        const error_code error = co_await connection->stream->write_all(bytes);
+        connection->timer.cancel();
+        if (error) break;
+      }
+      std::optional<std::string> more = body->take();
+      if (!more) break;
+      bytes = std::move(*more);
+      if (!bytes.empty()) continue;
+      connection->news.expires_after(timeouts_.heartbeat);
+      const auto [woken] = co_await connection->news.async_wait(kNoThrow);
+      if (!woken) bytes = body->heartbeat();
+    }
+    --streams_;
+    connection->gone = true;
+    connection->stream->cancel();
+  }
+
+  awaitable<void> watch_for_end(std::shared_ptr<Connection> connection) {
+    std::array<char, 256> ignored{};
+    while (!connection->gone && !stopping_) {
+      const Stream::Moved moved =
+          co_await connection->stream->read_some(ignored.data(), ignored.size());
+      if (moved.error) break;
+    }
+    connection->gone = true;
+    connection->news.cancel();
+  }
+
   // H3.
   awaitable<void> send_last(std::shared_ptr<Connection> connection, Response response) {
     const std::string bytes = serialize(response, false);
@@ -318,17 +482,36 @@ class HttpServer::Impl {
     }
   }
 
+  static Result<std::unique_ptr<asio::ssl::context>> make_tls(const TcpListen& where) {
+    auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+    error_code error;
+    tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
+                         asio::ssl::context::no_tlsv1_1,
+                     error);
+    if (!error) tls->use_certificate_chain_file(where.certificate, error);
+    if (error)
+      return make_error(Code::kInvalidArgument, "the certificate in '{}' is of no use: {}",
+                        where.certificate, error.message());
+    tls->use_private_key_file(where.key, asio::ssl::context::pem, error);
+    if (error)
+      return make_error(Code::kInvalidArgument, "the key in '{}' is of no use: {}", where.key,
+                        error.message());
+    return tls;
+  }
+
   static constexpr size_t kRefusalsMax = 64;
 
   const Handler handler_;
   const HttpTimeouts timeouts_;
   asio::io_context loop_{1};
   asio::local::stream_protocol::acceptor acceptor_;
+  std::vector<std::unique_ptr<TcpDoor>> doors_;
   asio::steady_timer accept_pause_;
   asio::signal_set signals_;
   asio::thread_pool workers_;
   ConnectionList connections_;
   std::atomic<size_t> count_{0};
+  size_t streams_ = 0;  // of the server's thread
   bool stopping_ = false;
 };
 
@@ -338,6 +521,25 @@ Result<std::unique_ptr<HttpServer>> HttpServer::create(Fd listener, Handler hand
   HOZON_TRY(impl->adopt(std::move(listener)));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
+
+Result<TcpListen> parse_listen(const std::string& text) {
+  TcpListen where;
+  const size_t colon = text.rfind(':');
+  std::string port = text;
+  if (colon != std::string::npos) {
+    where.address = text.substr(0, colon);
+    port = text.substr(colon + 1);
+  }
+  if (where.address.starts_with('[') && where.address.ends_with(']'))
+    where.address = where.address.substr(1, where.address.size() - 2);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), where.port);
+  if (error != std::errc() || end != port.data() + port.size() || where.address.empty())
+    return make_error(Code::kInvalidArgument, "'{}' is not PORT, ADDRESS:PORT or [ADDRESS]:PORT",
+                      text);
+  return where;
+}
+
+Result<uint16_t> HttpServer::listen_tcp(const TcpListen& where) { return impl_->listen_tcp(where); }
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;

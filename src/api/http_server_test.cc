@@ -18,6 +18,24 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// A stream of nothing, or of more than anybody can read, that ends when `over` is set.
+class Ticker : public ByteStream {
+ public:
+  Ticker(const std::atomic<bool>& over, bool floods) : over_(over), floods_(floods) { ++living; }
+  ~Ticker() override { --living; }
+  std::optional<std::string> take() override {
+    if (over_) return std::nullopt;
+    return floods_ ? std::string(65536, 'x') : "";
+  }
+  void on_more(std::function<void()>) override {}
+  std::string heartbeat() const override { return ": beat\n"; }
+  static inline std::atomic<int> living{0};
+
+ private:
+  const std::atomic<bool>& over_;
+  bool floods_;
+};
+
 class HttpServerTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -31,6 +49,8 @@ class HttpServerTest : public testing::Test {
     timeouts.body = milliseconds(300);
     timeouts.idle = milliseconds(600);
     timeouts.drain = milliseconds(300);
+    timeouts.write = milliseconds(500);
+    timeouts.heartbeat = milliseconds(100);
     auto made = HttpServer::create(
         std::move(listener), [this](Request& request) { return handle(request); }, timeouts);
     ASSERT_TRUE(made);
@@ -54,6 +74,8 @@ class HttpServerTest : public testing::Test {
     response.body = request.method + " " + request.target + " " + request.body;
     if (request.target == "/throw") throw std::runtime_error("a library threw");
     if (request.target == "/slow") std::this_thread::sleep_for(milliseconds(200));
+    if (request.target == "/stream") response.stream = std::make_shared<Ticker>(ready_, false);
+    if (request.target == "/flood") response.stream = std::make_shared<Ticker>(ready_, true);
     if (request.target == "/later") {
       response.later = [this]() -> std::optional<Response> {
         if (!ready_) return std::nullopt;
@@ -248,6 +270,61 @@ TEST_F(HttpServerTest, ManyClientsAtOnce) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(answered, 1600);
+}
+
+bool soon(const std::function<bool()>& condition) {
+  for (int i = 0; i < 500 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  return condition();
+}
+
+TEST_F(HttpServerTest, SendsAHeartbeatWhileNothingHappensInAStream) {
+  const Fd client = connect_client();
+  put(client, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+  const std::string head = read_until(client, "\r\n\r\n");
+  EXPECT_EQ(head.find("Content-Length"), std::string::npos);
+  EXPECT_NE(head.find("Connection: close"), std::string::npos);
+  EXPECT_EQ(read_until(client, "beat\n: beat\n"), ": beat\n: beat\n");
+  ready_ = true;
+  read_all(client);  // ends, although the client said nothing
+  EXPECT_TRUE(soon([] { return Ticker::living == 0; }));
+}
+
+TEST_F(HttpServerTest, CutsAStreamThatNobodyReadsAndServesTheOthers) {
+  const Fd slow = connect_client();
+  put(slow, "GET /flood HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(soon([] { return Ticker::living == 1; }));
+  const Fd reader = connect_client();
+  put(reader, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(read_until(reader, ": beat\n").substr(0, 12), "HTTP/1.1 200");
+  EXPECT_NE(exchange("GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").find("200 OK"),
+            std::string::npos);
+  EXPECT_TRUE(soon([] { return Ticker::living == 1; })) << "the slow one is still there";
+  EXPECT_EQ(read_until(reader, ": beat\n"), ": beat\n") << "the other one goes on";
+}
+
+TEST_F(HttpServerTest, NoticesThatTheClientOfAStreamLeft) {
+  {
+    const Fd client = connect_client();
+    put(client, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    read_until(client, "\r\n\r\n");
+  }
+  EXPECT_TRUE(soon([] { return Ticker::living == 0; }));
+  EXPECT_TRUE(soon([this] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, RefusesOneStreamTooMany) {
+  std::vector<Fd> clients;
+  for (size_t i = 0; i < kStreamsMax; ++i) {
+    clients.push_back(connect_client());
+    put(clients.back(), "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    read_until(clients.back(), "\r\n\r\n");
+  }
+  EXPECT_EQ(exchange("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n").substr(0, 12), "HTTP/1.1 503");
+  clients.pop_back();
+  EXPECT_TRUE(soon([] { return Ticker::living == kStreamsMax - 1; }));
+  clients.push_back(connect_client());
+  put(clients.back(), "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(read_until(clients.back(), "\r\n").substr(0, 12), "HTTP/1.1 200");
 }
 
 }  // namespace

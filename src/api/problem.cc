@@ -25,7 +25,11 @@ int http_status(Code code) {
   return 500;
 }
 
-Response problem_status(int status, std::string_view code, std::string_view detail) {
+Response problem_status(int status, std::string_view code, std::string_view words) {
+  // What somebody sent may be quoted in it; the sentence stays one line all the same.
+  std::string detail(words);
+  for (char& c : detail)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   const nlohmann::ordered_json body = {
       {"type", "urn:hozon:problem:" + std::string(code)},
       {"title", reason_phrase(status)},

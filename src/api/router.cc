@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "api/description.h"
+#include "api/etag.h"
+#include "api/listing.h"
 #include "api/problem.h"
 
 namespace hozon::api {
@@ -133,27 +136,120 @@ void Router::add(Route route) {
   std::vector<std::string> parts;
   for (const std::string_view part : split(std::string_view(route.pattern).substr(1), '/'))
     parts.emplace_back(part);
-  routes_.push_back({std::move(route), std::move(parts)});
+  const RouteDescription* const description = find_description(route.method, route.pattern);
+  if (description != nullptr && description->is_list) {
+    for (const auto* words : {&page_words(), &description->filters})
+      for (const std::string& word : *words)
+        if (std::ranges::find(route.query, word) == route.query.end()) route.query.push_back(word);
+  }
+  routes_.push_back({std::move(route), std::move(parts), description});
+}
+
+std::vector<const Router::Route*> Router::routes() const {
+  std::vector<const Route*> routes;
+  for (const Compiled& entry : routes_) routes.push_back(&entry.route);
+  return routes;
+}
+
+const Router::Compiled* Router::find(std::string_view method, const std::vector<std::string>& parts,
+                                     std::string& allow) const {
+  for (const Compiled& entry : routes_) {
+    if (!matches(entry.parts, parts)) continue;
+    if (entry.route.method == method) return &entry;
+    allow += (allow.empty() ? "" : ", ") + entry.route.method;
+  }
+  return nullptr;
+}
+
+namespace {
+
+void take_parts(Request& request, const std::vector<std::string>& pattern,
+                const std::vector<std::string>& parts) {
+  for (size_t i = 0; i < pattern.size(); ++i)
+    if (is_named(pattern[i])) request.parts[pattern[i].substr(1, pattern[i].size() - 2)] = parts[i];
+}
+
+bool is_plain_answer(const Response& response) {
+  return response.status == 200 && !response.later && !response.stream;
+}
+
+// Pages, filters and the tag of an answer to GET.
+Response finish_read(const RouteDescription* description, const Request& request,
+                     Response response) {
+  if (description != nullptr && description->is_list) {
+    auto narrowed = narrow_list(request, description->filters, std::move(response.body));
+    if (!narrowed) return problem(narrowed.error(), request.parts);
+    response.body = std::move(*narrowed);
+  }
+  const std::string tag = etag_of(response.body);
+  response.headers.emplace_back("ETag", tag);
+  response.headers.emplace_back("Cache-Control", "no-cache");
+  if (!names_etag(request.header("if-none-match"), tag)) return response;
+  response.status = 304;
+  response.body.clear();
+  return response;
+}
+
+}  // namespace
+
+// The record that a change is about is the nearest one above it: of /v1/machines/web/start the
+// machine, of /v1/machines/web/snapshots/s/pin the snapshot. When it is gone the handler says so.
+std::optional<Response> Router::refuse_changed(const Request& request,
+                                               const std::vector<std::string>& parts) const {
+  const std::string_view wanted = request.header("if-match");
+  if (wanted.empty()) return std::nullopt;
+  for (size_t length = parts.size(); length > 1; --length) {
+    const std::vector<std::string> above(parts.begin(),
+                                         parts.begin() + static_cast<std::ptrdiff_t>(length));
+    std::string ignored;
+    const Compiled* const entry = find("GET", above, ignored);
+    if (entry == nullptr || !is_named(entry->parts.back())) continue;
+    Request read;
+    read.method = "GET";
+    if (const auto pool = request.query.find("pool"); pool != request.query.end())
+      read.query.insert(*pool);
+    take_parts(read, entry->parts, above);
+    const auto now = entry->route.handler(read);
+    if (!now || now->status != 200 || names_etag(wanted, etag_of(now->body))) return std::nullopt;
+    return problem_status(412, "precondition_failed",
+                          "it has changed since: read it again and decide anew");
+  }
+  return problem(Error{Code::kInvalidArgument, "there is no record here for If-Match to name"});
+}
+
+Response Router::run(const Compiled& entry, Request& request,
+                     const std::vector<std::string>& parts) const {
+  if (gate_.admit)
+    if (auto refusal = gate_.admit(request, entry.route)) return std::move(*refusal);
+  if (auto refusal = refuse(entry.route, request)) return std::move(*refusal);
+  if (request.method != "GET")
+    if (auto refusal = refuse_changed(request, parts)) return std::move(*refusal);
+  if (entry.description != nullptr)
+    if (const Status fits = check_body(*entry.description, request.body); !fits)
+      return problem(fits.error(), request.parts);
+  auto response = entry.route.handler(request);
+  if (!response) return problem(response.error(), request.parts);
+  if (request.method != "GET" || !is_plain_answer(*response)) return std::move(*response);
+  return finish_read(entry.description, request, std::move(*response));
 }
 
 Response Router::answer(Request& request) const {
+  const auto began = std::chrono::steady_clock::now();
+  Response response = find_answer(request);
+  counters_->count(request.method, response.status, std::chrono::steady_clock::now() - began);
+  return response;
+}
+
+Response Router::find_answer(Request& request) const {
   auto target = parse_target(request.target);
   if (!target) return problem(target.error());
   std::string allow;
-  for (const Compiled& entry : routes_) {
-    if (!matches(entry.parts, target->parts)) continue;
-    if (entry.route.method != request.method) {
-      allow += (allow.empty() ? "" : ", ") + entry.route.method;
-      continue;
-    }
+  if (const Compiled* const entry = find(request.method, target->parts, allow)) {
     request.query = std::move(target->query);
-    for (size_t i = 0; i < entry.parts.size(); ++i) {
-      if (is_named(entry.parts[i]))
-        request.parts[entry.parts[i].substr(1, entry.parts[i].size() - 2)] = target->parts[i];
-    }
-    if (auto refusal = refuse(entry.route, request)) return *refusal;
-    auto response = entry.route.handler(request);
-    return response ? std::move(*response) : problem(response.error(), request.parts);
+    take_parts(request, entry->parts, target->parts);
+    Response response = run(*entry, request, target->parts);
+    if (gate_.note) gate_.note(request, entry->route, response);
+    return response;
   }
   if (allow.empty())
     return problem(Error{Code::kNotFound,

@@ -19,12 +19,12 @@ Router sample() {
     for (const auto& [name, value] : request.parts) response.body += name + "=" + value + ";";
     return response;
   };
-  router.add({"GET", "/v1/machines", {"state"}, Body::kNone, echo});
-  router.add({"POST", "/v1/machines", {"wait"}, Body::kRequired, echo});
-  router.add({"GET", "/v1/machines/{machine}", {}, Body::kNone, echo});
-  router.add({"DELETE", "/v1/machines/{machine}", {}, Body::kNone, echo});
+  router.add({"GET", "/v1/things", {"state"}, Body::kNone, echo});
+  router.add({"POST", "/v1/things", {"wait"}, Body::kRequired, echo});
+  router.add({"GET", "/v1/things/{machine}", {}, Body::kNone, echo});
+  router.add({"DELETE", "/v1/things/{machine}", {}, Body::kNone, echo});
   router.add(
-      {"POST", "/v1/machines/{machine}/snapshots/{snapshot}/return", {}, Body::kOptional, echo});
+      {"POST", "/v1/things/{machine}/snapshots/{snapshot}/return", {}, Body::kOptional, echo});
   router.add({"GET", "/v1/fail", {}, Body::kNone, [](const Request&) -> Result<Response> {
                 return make_error(Code::kBusy, "pool 'main' is \"busy\" \xff");
               }});
@@ -43,29 +43,29 @@ Response ask(std::string method, std::string target, std::string body = "",
 }
 
 TEST(Router, DecodesNamedParts) {
-  EXPECT_EQ(ask("GET", "/v1/machines/a%2Fb%20%e4%bf%9d").body, "machine=a/b \xe4\xbf\x9d;");
-  EXPECT_EQ(ask("POST", "/v1/machines/m/snapshots/s%40/return").body, "machine=m;snapshot=s@;");
+  EXPECT_EQ(ask("GET", "/v1/things/a%2Fb%20%e4%bf%9d").body, "machine=a/b \xe4\xbf\x9d;");
+  EXPECT_EQ(ask("POST", "/v1/things/m/snapshots/s%40/return").body, "machine=m;snapshot=s@;");
 }
 
 TEST(Router, RefusesWithTheRightStatus) {
-  EXPECT_EQ(ask("GET", "/v1/machines?state=up").status, 200);
+  EXPECT_EQ(ask("GET", "/v1/things?state=up").status, 200);
   EXPECT_EQ(ask("GET", "/v1/nothing").status, 404);
-  EXPECT_EQ(ask("GET", "/v1/machines/").status, 404);
+  EXPECT_EQ(ask("GET", "/v1/things/").status, 404);
   EXPECT_EQ(ask("GET", "v1/machines").status, 400);
   EXPECT_EQ(ask("GET", "*").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines/%zz").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines/%4").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines/a%00b").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines/%ff").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines/%ed%a0%80").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines?stat=up").status, 400);
-  EXPECT_EQ(ask("GET", "/v1/machines?state=a&state=b").status, 400);
-  EXPECT_EQ(ask("POST", "/v1/machines").status, 411);
-  EXPECT_EQ(ask("POST", "/v1/machines", "{}", "text/plain").status, 415);
-  EXPECT_EQ(ask("POST", "/v1/machines", "{}", "").status, 415);
-  EXPECT_EQ(ask("POST", "/v1/machines", "{}", "Application/JSON; charset=utf-8").status, 200);
-  EXPECT_EQ(ask("GET", "/v1/machines", "{}").status, 400);
-  const Response response = ask("PATCH", "/v1/machines/m");
+  EXPECT_EQ(ask("GET", "/v1/things/%zz").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things/%4").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things/a%00b").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things/%ff").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things/%ed%a0%80").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things?stat=up").status, 400);
+  EXPECT_EQ(ask("GET", "/v1/things?state=a&state=b").status, 400);
+  EXPECT_EQ(ask("POST", "/v1/things").status, 411);
+  EXPECT_EQ(ask("POST", "/v1/things", "{}", "text/plain").status, 415);
+  EXPECT_EQ(ask("POST", "/v1/things", "{}", "").status, 415);
+  EXPECT_EQ(ask("POST", "/v1/things", "{}", "Application/JSON; charset=utf-8").status, 200);
+  EXPECT_EQ(ask("GET", "/v1/things", "{}").status, 400);
+  const Response response = ask("PATCH", "/v1/things/m");
   EXPECT_EQ(response.status, 405);
   ASSERT_EQ(response.headers.size(), 1U);
   EXPECT_EQ(response.headers[0].second, "GET, DELETE");

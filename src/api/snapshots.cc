@@ -198,6 +198,9 @@ void add_snapshots(Router& router, Control& control) {
               {"from", "to"},
               Body::kNone,
               [&control](const Request& request) -> Result<Response> {
+                if (request.query_value("from").empty())
+                  return make_error(Code::kInvalidArgument,
+                                    "query word 'from' names the snapshot to begin with");
                 return json_response(200, control::to_json(HOZON_TRY(control.snapshot_diff(
                                               request.part("machine"), request.query_value("from"),
                                               request.query_value("to")))));

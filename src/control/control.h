@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/event_log.h"
 #include "control/types.h"
 
 namespace hozon::control {
@@ -57,6 +58,9 @@ class Control {
   // Asks it to stop and roll back; a job past its point of no return goes on. kWrongState: ended.
   Status cancel(JobId id);
   static constexpr size_t kJobsShown = 1000;
+
+  // Every change of every object; lives as long as this.
+  EventLog& events() const;
 
   // --- pools ---
   Result<std::vector<Pool>> pools() const;

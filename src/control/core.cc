@@ -14,13 +14,27 @@ constexpr auto kExpiryPause = std::chrono::seconds(2);
 Core::Core(Options given, Inventory opened)
     : options(std::move(given)),
       directory(options.directory),
+      events(wall_clock_ns() / 1000),
       inventory(std::move(opened)),
-      storage(directory),
-      guests(options.qemu_binary),
+      storage(directory,
+              [this](const std::string& pool, const std::string& op,
+                     const nlohmann::json& parameters) { tell_of_storage(pool, op, parameters); }),
+      guests(options.qemu_binary,
+             [this](const std::string& uuid, PowerState state) {
+               // What a machine that is down shows depends on more: it is completed.
+               const bool is_down = state == PowerState::kDown;
+               events.publish({.kind = "machine",
+                               .change = "changed",
+                               .uuid = uuid,
+                               .status = is_down ? "" : power_state_name(state)});
+             }),
       images(*this),
-      jobs(inventory, [this](const std::string& action, const nlohmann::json& arguments) {
-        return undo(action, arguments);
-      }) {}
+      jobs(
+          inventory,
+          [this](const std::string& action, const nlohmann::json& arguments) {
+            return undo(action, arguments);
+          },
+          [this](const JobBoard::News& news) { tell_of_job(news); }) {}
 
 Core::~Core() {
   {
@@ -29,6 +43,7 @@ Core::~Core() {
   }
   expiry_changed_.notify_all();
   if (expiry_.joinable()) expiry_.join();
+  events.end();
   jobs.end();
 }
 
@@ -38,8 +53,10 @@ void Core::watch_expiry() {
     guard.unlock();
     expire(wall_clock_ns());
     images.collect();
+    look_at_pools();
     guard.lock();
-    expiry_changed_.wait_for(guard, kExpiryPause, [this] { return ending_; });
+    expiry_changed_.wait_for(guard, kExpiryPause, [this] { return ending_ || look_now_; });
+    look_now_ = false;
   }
 }
 
@@ -55,6 +72,7 @@ Result<std::unique_ptr<Core>> Core::open(Options options) {
     std::filesystem::create_directories(options.directory + name, error);
   Inventory inventory = HOZON_TRY(Inventory::open(options.directory + "/hozon.db"));
   std::unique_ptr<Core> core(new Core(std::move(options), std::move(inventory)));
+  HOZON_TRY(core->begin_events());
   core->adopt_guests();
   HOZON_TRY(core->jobs.recover());
   core->expiry_ = std::thread([raw = core.get()] { raw->watch_expiry(); });
@@ -136,6 +154,7 @@ Result<Job> Control::wait(JobId id, int timeout_ms) const {
 Result<std::optional<JobId>> Control::find_job(const Caller& caller) const {
   return core_->jobs.find_job(caller);
 }
+EventLog& Control::events() const { return core_->events; }
 Status Control::cancel(JobId id) { return core_->jobs.cancel(id); }
 
 }  // namespace hozon::control

@@ -148,8 +148,17 @@ class Core {
   static Status finish_or_forget(JobRun& run, uint64_t step, Status deleted);
   Result<Settled> undo(const std::string& action, const nlohmann::json& arguments);
 
+  // --- core_events.cc ---
+  void tell_of_job(const JobBoard::News& news);
+  void tell_of_storage(const std::string& pool, const std::string& op,
+                       const nlohmann::json& parameters);
+  void complete_event(Event& event);
+  Status begin_events();
+  void look_at_pools();
+
   Options options;
   std::string directory;
+  EventLog events;
   Inventory inventory;
   Storage storage;
   Guests guests;
@@ -164,7 +173,11 @@ class Core {
   std::condition_variable expiry_changed_;
   std::mutex expiry_mutex_;
   bool ending_ = false;
+  bool look_now_ = false;  // the watch shall not wait for its time
   std::thread expiry_;
+  std::map<std::string, std::string> machine_names_;  // by uuid; of the log's thread
+  std::map<std::string, std::string> pool_states_;    // as the watch saw them last
+  bool looked_at_pools_ = false;
   std::mutex qemu_mutex_;
   std::optional<QemuBinary> qemu_;
 };

@@ -68,6 +68,13 @@ std::shared_ptr<QmpClient> Guests::qmp_of(const std::shared_ptr<Guest>& guest) c
   return guest->qmp;
 }
 
+// Under the mutex.
+void Guests::show(Guest& guest, PowerState state) {
+  if (guest.state.state == state) return;
+  guest.state.state = state;
+  tell_(guest.uuid, state);
+}
+
 void Guests::join_ended() {
   std::vector<std::thread> ended;
   {
@@ -82,6 +89,7 @@ void Guests::add(const std::shared_ptr<Guest>& guest) {
   const std::lock_guard guard(mutex_);
   guests_[guest->uuid] = guest;
   last_reasons_.erase(guest->uuid);
+  tell_(guest->uuid, guest->state.state);
   guest->monitor = std::thread([this, guest] { monitor(guest); });
 }
 
@@ -142,8 +150,8 @@ void Guests::refresh(const std::shared_ptr<Guest>& guest) {
   const Seen seen = seen_state(text_member(*status, "status"));
   const std::lock_guard guard(mutex_);
   if (guest->starting) return;
-  guest->state.state = guest->stopping ? PowerState::kStopping : seen.state;
   guest->state.reason = seen.reason;
+  show(*guest, guest->stopping ? PowerState::kStopping : seen.state);
   changed_.notify_all();
 }
 
@@ -152,7 +160,7 @@ void Guests::note_event(const std::shared_ptr<Guest>& guest, const QmpEvent& eve
   if (event.name == "SHUTDOWN") {
     const std::lock_guard guard(mutex_);
     guest->stopping = true;
-    guest->state.state = PowerState::kStopping;
+    show(*guest, PowerState::kStopping);
     if (guest->end_reason.empty()) guest->end_reason = shutdown_reason(event.data);
     if (guest->end_reason.empty()) guest->end_reason = " ";  // ended in an orderly way
     return;
@@ -160,8 +168,8 @@ void Guests::note_event(const std::shared_ptr<Guest>& guest, const QmpEvent& eve
   if (event.name == "RESUME") {
     const std::lock_guard guard(mutex_);
     if (!guest->starting && !guest->stopping) {
-      guest->state.state = PowerState::kUp;
       guest->state.reason.clear();
+      show(*guest, PowerState::kUp);
       changed_.notify_all();
     }
     return;
@@ -210,6 +218,7 @@ void Guests::note_end(const std::shared_ptr<Guest>& guest) {
   last_reasons_[guest->uuid] = reason;
   if (!ending_) ended_.push_back(std::move(guest->monitor));
   guests_.erase(guest->uuid);
+  tell_(guest->uuid, PowerState::kDown);
   changed_.notify_all();
 }
 
@@ -253,7 +262,7 @@ Status Guests::end(const std::string& uuid, const std::string& reason) {
     const std::lock_guard guard(mutex_);
     guest->end_reason = reason.empty() ? " " : reason;
     guest->stopping = true;
-    guest->state.state = PowerState::kStopping;
+    show(*guest, PowerState::kStopping);
   }
   (void)qmp_of(guest)->call("quit", nlohmann::json::object(), kQuitMs);
   if (wait_down(uuid, kQuitMs)) return {};
@@ -266,7 +275,7 @@ Status Guests::kill(const std::string& uuid, const std::string& reason) {
   {
     const std::lock_guard guard(mutex_);
     guest->end_reason = reason.empty() ? " " : reason;
-    guest->state.state = PowerState::kStopping;
+    show(*guest, PowerState::kStopping);
   }
   HOZON_TRY(guest->process.kill());
   if (wait_down(uuid, kQuitMs)) return {};

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,7 +42,11 @@ class Guests {
   static constexpr int kStartMs = 90'000;
   static constexpr int kQuitMs = 15'000;
 
-  explicit Guests(std::string qemu_binary) : qemu_binary_(std::move(qemu_binary)) {}
+  // Called whenever a machine's state may have changed, under the mutex of this object.
+  using Tell = std::function<void(const std::string& uuid, PowerState state)>;
+  explicit Guests(
+      std::string qemu_binary, Tell tell = [](const std::string&, PowerState) {})
+      : qemu_binary_(std::move(qemu_binary)), tell_(std::move(tell)) {}
   ~Guests();
 
   // Launches QEMU. It is `starting` until settle() says what it has become; kIncoming needs `fd`.
@@ -93,7 +98,10 @@ class Guests {
   std::shared_ptr<QmpClient> qmp_of(const std::shared_ptr<Guest>& guest) const;
   void join_ended();
 
+  void show(Guest& guest, PowerState state);
+
   std::string qemu_binary_;
+  Tell tell_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::map<std::string, std::shared_ptr<Guest>> guests_;

@@ -9,8 +9,10 @@
 // Threading: any thread. Several changes that belong together: one Transaction of database().
 #pragma once
 
+#include <functional>
 #include <optional>
 
+#include "control/event_log.h"
 #include "control/sqlite.h"
 #include "control/types.h"
 
@@ -99,6 +101,11 @@ class Inventory {
   // kUnimplemented: written by a newer Hozon. Older ones are brought up to date.
   static Result<Inventory> open(const std::string& path);
   Database& database() { return database_; }
+  // From here on `publish` gets an event for every change of a record, after it is on the disk. It
+  // is called under the lock of the database, and must not wait.
+  Status watch(const std::function<void(Event)>& publish);
+  // Of which inventory_events.cc does not say whether their changes are anybody's business.
+  Result<std::vector<std::string>> tables_without_events();
 
   // machines
   Result<std::vector<MachineRow>> machines();

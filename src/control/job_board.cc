@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kUndoPause = std::chrono::seconds(1);
+constexpr uint64_t kTellBytesEveryUs = 500'000;
 // Stays in the journal when the job has reached what it is for, until its end is recorded.
 constexpr const char* kFinishedMark = "job.finished";
 
@@ -39,6 +40,7 @@ void JobRun::step(const std::string& words) {
     if (!job.step.empty()) ++job.steps_done;
     if (job.steps_total > 0) job.steps_done = std::min(job.steps_done, job.steps_total - 1);
     job.step = words;
+    board_.tell_({.job = job});
   });
 }
 
@@ -53,6 +55,10 @@ void JobRun::progress(uint64_t done, uint64_t total) {
     job.progress_done = done;
     job.progress_total = total;
     job.eta_ms.reset();
+    if (now_us - running.told_us >= kTellBytesEveryUs) {
+      running.told_us = now_us;
+      board_.tell_({.job = job});
+    }
     if (done <= running.pace_began_bytes || total < done) return;
     const double bytes_per_us = static_cast<double>(done - running.pace_began_bytes) /
                                 static_cast<double>(now_us - running.pace_began_us + 1);
@@ -108,8 +114,8 @@ void JobRun::set_result(json result) {
 
 // ---- JobBoard ----
 
-JobBoard::JobBoard(Inventory& inventory, Undo undo)
-    : inventory_(inventory), undo_(std::move(undo)) {}
+JobBoard::JobBoard(Inventory& inventory, Undo undo, Tell tell)
+    : inventory_(inventory), undo_(std::move(undo)), tell_(std::move(tell)) {}
 
 JobBoard::~JobBoard() { end(); }
 
@@ -206,6 +212,7 @@ Result<JobId> JobBoard::begin(const Begin& begin, Work work) {
   if (!id) return std::unexpected(id.error());
   running->job.id = JobId{*id};
   running_[*id] = running;
+  tell_({.job = running->job, .locks = begin.locks, .is_locked = true});
   running->thread = std::thread([this, running, work = std::move(work)] { run(running, work); });
   return running->job.id;
 }
@@ -328,6 +335,7 @@ void JobBoard::free_locks(const Running& running) {
     const auto found = locks_.find(lock);
     if (found != locks_.end() && found->second.job == running.job.id.value) locks_.erase(found);
   }
+  tell_({.job = running.job, .locks = running.locks, .is_locked = false});
 }
 
 Status JobBoard::recover() {

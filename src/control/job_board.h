@@ -73,7 +73,16 @@ class JobBoard {
   static constexpr size_t kRunningMax = 64;
   static constexpr size_t kKept = 5000;
 
-  JobBoard(Inventory& inventory, Undo undo);
+  // What changed beyond the inventory: a step or the bytes of a job, or locks that were taken or
+  // given back (then `locks`). Called under the board's mutex, and must not wait.
+  struct News {
+    const Job& job;
+    std::vector<std::string> locks = {};
+    bool is_locked = false;
+  };
+  using Tell = std::function<void(const News&)>;
+
+  JobBoard(Inventory& inventory, Undo undo, Tell tell = [](const News&) {});
   ~JobBoard();  // end() first
 
   struct Begin {
@@ -112,6 +121,7 @@ class JobBoard {
     uint64_t before_ns = 0;                  // when its undo failed in an earlier run
     uint64_t pace_began_us = 0;              // of the bytes that progress() counts
     uint64_t pace_began_bytes = 0;
+    uint64_t told_us = 0;  // when the bytes were last told
     std::thread thread;
   };
   using Guard = std::unique_lock<std::mutex>;
@@ -132,6 +142,7 @@ class JobBoard {
 
   Inventory& inventory_;
   Undo undo_;
+  Tell tell_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, std::shared_ptr<Running>> running_;

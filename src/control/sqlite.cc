@@ -59,7 +59,8 @@ Result<Database> Database::open(const std::string& path) {
                       handle == nullptr ? "no memory" : ::sqlite3_errmsg(handle));
   ::sqlite3_busy_timeout(handle, 5000);
   const Status set = database.run_script(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+      "PRAGMA temp_store=MEMORY;");
   if (!set) return add_context(set.error(), fmt::format("open inventory '{}'", path));
   return database;
 }
@@ -82,6 +83,31 @@ Error Database::error_of(const char* statement) const {
 
 Result<std::vector<Row>> Database::query(const char* statement, const std::vector<Value>& values) {
   const std::lock_guard lock(*mutex_);
+  Result<std::vector<Row>> rows = step_all(statement, values);
+  tell_if_due();
+  return rows;
+}
+
+void Database::on_commit(std::function<void(Database&)> tell) {
+  const std::lock_guard lock(*mutex_);
+  watch_->tell = std::move(tell);
+  const auto note = [](void* watch, int, const char* schema, const char*, sqlite3_int64) {
+    if (std::strcmp(schema, "temp") == 0) static_cast<Watch*>(watch)->is_due = true;
+  };
+  ::sqlite3_update_hook(handle_.get(), note, watch_.get());
+}
+
+void Database::tell_if_due() {
+  Watch& watch = *watch_;
+  if (!watch.is_due || watch.is_telling || ::sqlite3_get_autocommit(handle_.get()) == 0) return;
+  watch.is_telling = true;
+  watch.tell(*this);
+  watch.is_telling = false;
+  watch.is_due = false;
+}
+
+Result<std::vector<Row>> Database::step_all(const char* statement,
+                                            const std::vector<Value>& values) {
   sqlite3_stmt* raw = nullptr;
   if (::sqlite3_prepare_v2(handle_.get(), statement, -1, &raw, nullptr) != SQLITE_OK)
     return std::unexpected(error_of(statement));

@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -53,6 +54,9 @@ class Database {
   Status run(const char* statement, const std::vector<Value>& values = {});
   // Several statements, without values: the schema.
   Status run_script(const char* statements);
+  // Called after every transaction that changed something in a temporary table, when it is on the
+  // disk; under the lock of Q2. What it does itself does not call it again.
+  void on_commit(std::function<void(Database&)> tell);
   int64_t last_id();
   int64_t changes();
 
@@ -61,8 +65,17 @@ class Database {
   struct Closer {
     void operator()(sqlite3* handle) const { ::sqlite3_close_v2(handle); }
   };
+  // What SQLite's hook is given; has an address of its own, because a Database moves.
+  struct Watch {
+    std::function<void(Database&)> tell;
+    bool is_due = false;
+    bool is_telling = false;
+  };
   Error error_of(const char* statement) const;
+  Result<std::vector<Row>> step_all(const char* statement, const std::vector<Value>& values);
+  void tell_if_due();
 
+  std::unique_ptr<Watch> watch_ = std::make_unique<Watch>();
   std::unique_ptr<sqlite3, Closer> handle_;
   std::unique_ptr<std::recursive_mutex> mutex_ = std::make_unique<std::recursive_mutex>();
 };

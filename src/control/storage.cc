@@ -123,6 +123,7 @@ Result<json> Storage::call(const std::string& pool, const std::string& op, const
   auto client = link::LinkClient::connect(link_socket(pool), kConnectMs);
   if (client) {
     Result<json> answer = client->call(op, parameters, timeout_ms);
+    if (answer) tell_(pool, op, parameters);
     if (answer || answer.error().code != Code::kUnavailable) return answer;
     return add_context(answer.error(), fmt::format("pool '{}'", pool));
   }

@@ -8,6 +8,7 @@
 // Threading: any thread; const and without state but the directory.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,13 @@ class Storage {
   static constexpr int kPatienceMs = 20'000;
   static constexpr int kCheckPatienceMs = 24 * 3600 * 1000;
 
-  explicit Storage(std::string directory) : directory_(std::move(directory)) {}
+  // Called after each call over a link that changed something, with its parameters.
+  using Tell = std::function<void(const std::string& pool, const std::string& op,
+                                  const nlohmann::json& parameters)>;
+  explicit Storage(
+      std::string directory,
+      Tell tell = [](const std::string&, const std::string&, const nlohmann::json&) {})
+      : directory_(std::move(directory)), tell_(std::move(tell)) {}
 
   // --- pools and daemons ---
   struct Daemon {
@@ -101,6 +108,7 @@ class Storage {
   Result<nlohmann::json> ask_supervisor(const nlohmann::json& request, int timeout_ms) const;
 
   std::string directory_;
+  Tell tell_;
 };
 
 }  // namespace hozon::control

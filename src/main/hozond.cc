@@ -2,11 +2,17 @@
 //
 //   hozond --dir D
 //
+// D/api.json, when there is one, says where TCP is served besides, and with which certificate:
+// {"listen": "127.0.0.1:8006", "certificate": "/etc/...", "key": "/etc/..."}.
+//
 // The API's socket comes from the supervisor (LISTEN_FDS, named "api"); without one, hozond listens
 // on D/run/api.sock itself. Exit codes: 0 stopped on request, 1 failed, 2 usage.
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -36,15 +42,48 @@ Result<Fd> api_socket(const std::string& directory) {
   return link::listen_unix(directory + "/run/api.sock");
 }
 
+// What D/api.json says; nothing when it is not there.
+Result<std::optional<api::TcpListen>> tcp_wanted(const std::string& directory) {
+  const std::string path = directory + "/api.json";
+  std::ifstream file(path);
+  std::optional<api::TcpListen> wanted;
+  if (!file) return wanted;
+  const auto said = nlohmann::json::parse(file, nullptr, false);
+  const auto text = [&said](const char* name) {
+    const auto found = said.find(name);
+    return found != said.end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  if (!said.is_object() || text("listen").empty())
+    return make_error(Code::kInvalidArgument, "'{}' does not say where to listen", path);
+  wanted = HOZON_TRY(api::parse_listen(text("listen")));
+  wanted->certificate = text("certificate");
+  wanted->key = text("key");
+  return wanted;
+}
+
+// The unix socket is served whatever becomes of this: it is the way to put it right.
+void listen_tcp(api::HttpServer& server, const std::string& directory) {
+  const auto wanted = tcp_wanted(directory);
+  if (wanted && !*wanted) return;
+  const auto port =
+      wanted ? server.listen_tcp(**wanted) : Result<uint16_t>(std::unexpected(wanted.error()));
+  if (port)
+    log_info("serving the API on '{}' port {}", (*wanted)->address, *port);
+  else
+    log_error("TCP is not served: {}", port.error().what);
+}
+
 Status serve(const std::string& directory) {
   Fd listener = HOZON_TRY(api_socket(directory));
   control::Options options;
   options.directory = directory;
   const auto control = HOZON_TRY(control::Control::open(options));
-  const api::Router router =
-      api::make_router(*control, {.version = std::string(api::kVersion), .directory = directory});
+  const auto access = HOZON_TRY(control::Access::open(directory));
+  const api::Router router = api::make_router(
+      *control, {.version = std::string(api::kVersion), .directory = directory}, access.get());
   const auto server = HOZON_TRY(api::HttpServer::create(
       std::move(listener), [&router](api::Request& request) { return router.answer(request); }));
+  listen_tcp(*server, directory);
   server->stop_on_signals({SIGTERM, SIGINT});
   log_info("serving the API of '{}'", directory);
   server->run();
