@@ -16,7 +16,7 @@ namespace hozon::cli {
 enum class ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kNotFound = 3, kConflict = 4 };
 ExitCode exit_code_of(Code code);
 
-enum class Format { kTable, kJson, kName };
+enum class Format { kTable, kJson, kYaml, kName };
 
 struct Arguments;
 class Context;
@@ -25,12 +25,15 @@ using Command = std::function<Result<ExitCode>(const Arguments&, Context&)>;
 struct Arguments {
   Command command;
   bool needs_directory = true;
+  bool is_local = false;  // of an instance on this host only: the URL means nothing to it
 
   // every command
   std::string directory;
+  std::string url;  // goes before the directory; empty: none
   Format format = Format::kTable;
   bool yes = false;
-  bool plan = false;  // of verbs that change something: only say what would be
+  bool plan = false;                   // of verbs that change something: only say what would be
+  bool wait = false, no_wait = false;  // for the end of the job
 
   // positionals, in their order
   std::string object;               // machine, volume[@point], pool, job
@@ -58,6 +61,10 @@ struct Arguments {
   uint64_t memory_bytes = 0;
   uint64_t cpus = 0;
   uint64_t job = 0;
+  std::string kinds, of_object, after;  // of events
+  std::vector<std::string> rights;
+  std::string listen, certificate, key, who;
+  uint64_t at_most = 0;
   double timeout_s = 0;
   bool has_timeout = false;
   bool with_memory = false;
@@ -82,7 +89,6 @@ struct Arguments {
   bool all = false;
   bool subtree = false;
   bool for_good = false;
-  bool no_wait = false;
 };
 
 }  // namespace hozon::cli

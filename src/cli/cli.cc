@@ -25,6 +25,14 @@ Result<ExitCode> show_plan(Context& context) {
   return refusal ? ExitCode::kOk : exit_code_of(refusal.error().code);
 }
 
+ExitCode show_left(Context& context) {
+  const client::Job& job = *context.client().left();
+  context.printer().done(job.json, std::to_string(job.id),
+                         "Job {} ({} {}) has begun: hozon job watch {}", job.id, job.kind,
+                         job.object, job.id);
+  return ExitCode::kOk;
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
@@ -39,6 +47,7 @@ int run(int argc, char** argv) {
   Context context(*parsed.arguments);
   Result<ExitCode> outcome = parsed.arguments->command(*parsed.arguments, context);
   if (!context.client().plan().is_null()) outcome = show_plan(context);
+  if (context.client().left()) outcome = show_left(context);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (outcome) return fail(ExitCode::kFailed, "the output could not be written");
   }

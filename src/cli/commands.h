@@ -12,6 +12,7 @@ using CommandResult = Result<ExitCode>;
 CommandResult up(const Arguments& args, Context& context);
 CommandResult down(const Arguments& args, Context& context);
 CommandResult version(const Arguments& args, Context& context);
+CommandResult manual(const Arguments& args, Context& context);
 CommandResult complete(const Arguments& args, Context& context);
 
 CommandResult pool_create(const Arguments& args, Context& context);
@@ -71,6 +72,16 @@ CommandResult trash_restore(const Arguments& args, Context& context);
 CommandResult trash_empty(const Arguments& args, Context& context);
 CommandResult machine_undo(const Arguments& args, Context& context);
 CommandResult machine_quota(const Arguments& args, Context& context);
+
+CommandResult token_create(const Arguments& args, Context& context);
+CommandResult token_list(const Arguments& args, Context& context);
+CommandResult token_revoke(const Arguments& args, Context& context);
+CommandResult peer_set(const Arguments& args, Context& context);
+CommandResult peer_list(const Arguments& args, Context& context);
+CommandResult peer_remove(const Arguments& args, Context& context);
+CommandResult audit_list(const Arguments& args, Context& context);
+
+CommandResult events(const Arguments& args, Context& context);
 
 CommandResult job_list(const Arguments& args, Context& context);
 CommandResult job_show(const Arguments& args, Context& context);

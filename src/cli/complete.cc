@@ -1,27 +1,15 @@
 // hozon __complete -- WORDS...: one candidate per line for the last word. Shells call it; they
-// filter by what was typed. Names come from the running instance; without one there are just none.
+// filter by what was typed. Words and options come from the grammar, names from the running
+// instance; without one there are just none.
 #include <algorithm>
-#include <map>
 
 #include "cli/commands.h"
+#include "cli/grammar.h"
 
 namespace hozon::cli {
 namespace {
 
 using Names = std::vector<std::string>;
-
-const std::map<std::string, Names, std::less<>> kVerbs = {
-    {"pool", {"create", "list", "show", "check", "scrub", "delete"}},
-    {"volume",
-     {"create", "list", "show", "uri", "resize", "snapshot", "clone", "return", "delete"}},
-    {"machine",
-     {"create", "list", "show", "start", "pause", "suspend", "resume", "shutdown", "kill",
-      "console", "connect", "freeze", "thaw", "undo", "quota", "delete"}},
-    {"snapshot",
-     {"create", "list", "tree", "show", "return", "clone", "rename", "describe", "tag", "expire",
-      "pin", "unpin", "trash", "delete"}},
-    {"job", {"list", "show", "watch", "cancel"}},
-};
 
 Names names_of_machines(client::Client& client) {
   Names names;
@@ -30,69 +18,178 @@ Names names_of_machines(client::Client& client) {
   return names;
 }
 
-Names names_of_volumes(client::Client& client) {
+Names names_of_volumes(client::Client& client, bool with_points) {
   Names names;
   const auto volumes = client.volumes("");
   if (!volumes) return names;
   for (const client::Volume& volume : *volumes) {
     names.push_back(volume.name);
-    if (volume.point_count == 0) continue;
+    if (!with_points || volume.point_count == 0) continue;
     if (const auto points = client.points(volume.name, volume.pool))
       for (const client::Point& point : *points) names.push_back(volume.name + "@" + point.name);
   }
   return names;
 }
 
-Names names_of_snapshots(client::Client& client, const std::string& machine) {
+Names names_of_snapshots(client::Client& client, const std::string& machine, bool deleted) {
   Names names;
-  if (const auto snapshots = client.snapshots(machine, false))
-    for (const client::Snapshot& snapshot : *snapshots) names.push_back(snapshot.name);
+  const auto snapshots = deleted ? client.trash(machine) : client.snapshots(machine, false);
+  if (!snapshots) return names;
+  for (const client::Snapshot& snapshot : *snapshots) names.push_back(snapshot.name);
   return names;
 }
 
-Names candidates(client::Client& client, const Names& words) {
-  if (words.size() <= 1)
-    return {"up", "down", "pool", "volume", "machine", "snapshot", "job", "version"};
-  const auto verbs = kVerbs.find(words[0]);
-  if (verbs == kVerbs.end()) return {};
-  if (words.size() == 2) return verbs->second;
-  if (words[1] == "create" && words[0] != "snapshot") return {};
-  if (words[0] == "machine" || (words[0] == "snapshot" && words.size() == 3))
-    return words.size() == 3 ? names_of_machines(client) : Names();
-  if (words[0] == "snapshot") return names_of_snapshots(client, words[2]);
-  if (words[0] == "volume") return names_of_volumes(client);
+Names names_of_pools(client::Client& client) {
   Names names;
-  if (words[0] == "pool")
-    if (const auto pools = client.pools())
-      for (const client::Pool& pool : *pools) names.push_back(pool.name);
+  if (const auto pools = client.pools())
+    for (const client::Pool& pool : *pools) names.push_back(pool.name);
   return names;
+}
+
+Names numbers_of_jobs(client::Client& client, bool running) {
+  constexpr size_t kJobsShown = 20;
+  Names names;
+  if (const auto jobs = client.jobs())
+    for (const client::Job& job : *jobs)
+      if (names.size() < kJobsShown && (!running || !job.is_ended()))
+        names.push_back(std::to_string(job.id));
+  return names;
+}
+
+Names names_of(const Result<std::vector<client::Json>>& items) {
+  Names names;
+  if (items)
+    for (const client::Json& item : *items) {
+      const std::string name = client::text_of(item, "name");
+      names.push_back(name.empty() ? client::text_of(item, "user") : name);
+    }
+  return names;
+}
+
+// What can stand for a positional of that name; `given` are the words before it.
+Names names_for(client::Client& client, const GrammarVerb& verb, const std::string& positional,
+                const Names& given) {
+  const std::string& noun = verb.path.front();
+  const std::string& last = verb.path.back();
+  const bool is_new = last == "create" && given.empty() && noun != "snapshot";
+  if (is_new) return {};
+  if (positional == "MACHINE") return names_of_machines(client);
+  if (positional.starts_with("VOLUME"))
+    return names_of_volumes(client, positional.find("POINT") != std::string::npos);
+  if (positional == "POOL") return names_of_pools(client);
+  if (positional == "JOB") return numbers_of_jobs(client, last == "cancel");
+  if (noun == "volume" && (positional == "FROM" || positional == "TO"))
+    return names_of_volumes(client, true);
+  if (noun == "snapshot" && !given.empty() && last != "create" &&
+      (positional == "NAME" || positional == "FROM" || positional == "TO"))
+    return names_of_snapshots(client, given.front(), verb.path.size() == 3);
+  if (noun == "token") return names_of(client.tokens());
+  if (noun == "peer") return names_of(client.peers());
+  return {};
+}
+
+const GrammarOption* find_option(const GrammarVerb* verb, const std::string& word) {
+  const auto fits = [&](const GrammarOption& option) {
+    return !option.is_positional && (word == option.name || word == option.brief);
+  };
+  for (const GrammarOption& option : grammar().anywhere)
+    if (fits(option)) return &option;
+  if (verb != nullptr)
+    for (const GrammarOption& option : verb->options)
+      if (fits(option)) return &option;
+  return nullptr;
+}
+
+// The verb whose path these words begin with.
+const GrammarVerb* find_verb(const Names& words) {
+  for (const GrammarVerb& verb : grammar().verbs)
+    if (verb.path.size() <= words.size() &&
+        std::equal(verb.path.begin(), verb.path.end(), words.begin()))
+      return &verb;
+  return nullptr;
+}
+
+// What can follow these words of a path that is not complete yet.
+Names next_words(const Names& words) {
+  Names next;
+  for (const GrammarVerb& verb : grammar().verbs) {
+    if (verb.path.size() <= words.size() ||
+        !std::equal(words.begin(), words.end(), verb.path.begin()))
+      continue;
+    const std::string& word = verb.path[words.size()];
+    if (std::ranges::find(next, word) == next.end()) next.push_back(word);
+  }
+  return next;
+}
+
+// The words that matter, without options and their values.
+struct Typed {
+  Names words;       // before the one that is being typed
+  std::string last;  // that one
+  std::string directory, url;
+  const GrammarOption* waiting = nullptr;  // the option whose value is being typed
+};
+
+Typed typed_of(const Arguments& args) {
+  Typed typed;
+  typed.directory = args.directory;
+  Names all = args.others;
+  if (!all.empty() && all.front() == "--") all.erase(all.begin());
+  if (!all.empty()) {
+    typed.last = all.back();
+    all.pop_back();
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].starts_with('-') || all[i] == "-") {
+      typed.words.push_back(all[i]);
+      continue;
+    }
+    const GrammarOption* const option = find_option(find_verb(typed.words), all[i]);
+    if (option == nullptr || option->value.empty()) continue;
+    if (i + 1 == all.size()) typed.waiting = option;
+    if (i + 1 < all.size() && option->name == "--dir") typed.directory = all[i + 1];
+    if (i + 1 < all.size() && option->name == "--url") typed.url = all[i + 1];
+    ++i;
+  }
+  return typed;
+}
+
+Names candidates(const Typed& typed) {
+  const GrammarVerb* const verb = find_verb(typed.words);
+  if (typed.waiting != nullptr) {
+    if (typed.waiting->name == "--output") return {"table", "json", "yaml", "name"};
+    if (typed.waiting->name != "--pool") return {};
+  }
+  if (typed.waiting == nullptr && typed.last.starts_with('-')) {
+    Names names;
+    for (const GrammarOption& option : grammar().anywhere) names.push_back(option.name);
+    if (verb != nullptr)
+      for (const GrammarOption& option : verb->options)
+        if (!option.is_positional) names.push_back(option.name);
+    return names;
+  }
+  if (verb == nullptr && typed.waiting == nullptr) return next_words(typed.words);
+  client::Client client(absolute_path(typed.directory));
+  if (typed.waiting != nullptr) return names_of_pools(client);
+  const Names given(typed.words.begin() + static_cast<std::ptrdiff_t>(verb->path.size()),
+                    typed.words.end());
+  size_t place = 0;
+  for (const GrammarOption& option : verb->options) {
+    if (!option.is_positional) continue;
+    if (place == given.size() || option.is_many)
+      return names_for(client, *verb, option.name, given);
+    ++place;
+  }
+  return {};
 }
 
 }  // namespace
 
 CommandResult complete(const Arguments& args, Context& context) {
-  // Options and their values are left out; what remains are the words that matter, and the last
-  // one, which is being typed.
-  Names words;
-  std::string directory = args.directory;
-  for (size_t i = 0; i < args.others.size(); ++i) {
-    const std::string& word = args.others[i];
-    if (word == "--" && i == 0) continue;
-    const bool takes_value = word == "--dir" || word == "-o" || word == "--output";
-    if (takes_value && i + 1 < args.others.size()) {
-      if (word == "--dir") directory = args.others[i + 1];
-      ++i;
-      continue;
-    }
-    if (!word.starts_with('-')) words.push_back(word);
-  }
-  if (words.empty()) words.emplace_back();
-  client::Client client(absolute_path(directory));
-  Names found = candidates(client, words);
-  std::erase_if(found,
-                [&words](const std::string& name) { return !name.starts_with(words.back()); });
+  const Typed typed = typed_of(args);
   std::string text;
-  for (const std::string& name : found) text += printable(name) + "\n";
+  for (const std::string& name : candidates(typed))
+    if (name.starts_with(typed.last)) text += printable(name) + "\n";
   context.printer().text(text);
   return ExitCode::kOk;
 }

@@ -27,6 +27,13 @@ bool wants_colour() {
   return smart_terminal(STDOUT_FILENO) && (no_colour == nullptr || *no_colour == '\0');
 }
 
+// Of standard output; 0 when that is no terminal.
+size_t output_columns() {
+  winsize size{};
+  if (!smart_terminal(STDOUT_FILENO) || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_col;
+}
+
 size_t terminal_columns() {
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
@@ -87,13 +94,30 @@ void ProgressBar::clear() {
   shown_ = false;
 }
 
+namespace {
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+client::Client client_of(const Arguments& args, const std::string& directory) {
+  if (args.url.empty()) return client::Client(directory);
+  client::Address address = client::parse_address_url(args.url).value_or(client::Address{});
+  address.authorities = environment("HOZON_CACERT");
+  return {args.url, address, environment("HOZON_TOKEN")};
+}
+
+}  // namespace
+
 Context::Context(const Arguments& args)
     : directory_(absolute_path(args.directory)),
-      printer_(args.format, wants_colour()),
+      printer_(args.format, wants_colour(), output_columns()),
       interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1),
       bar_(smart_terminal(STDERR_FILENO)),
-      client_(directory_) {
+      client_(client_of(args, directory_)) {
   if (args.plan) client_.plan_only();
+  if (args.no_wait) client_.leave_jobs();
   client_.on_interrupt([this](const std::string& sentence) {
     bar_.clear();
     fmt::print(stderr, "hozon: {}\n", printable(sentence));

@@ -35,6 +35,7 @@ class Verb {
   Verb& seconds(const std::string& option, const std::string& help);
   Verb& confirmed();  // --yes
   Verb& anywhere();   // needs no instance directory
+  Verb& here();       // needs the directory, whatever URL is set
   Verb& must_have(const std::string& option);
 
  private:
@@ -50,11 +51,14 @@ Verb add_change(CLI::App* parent, Arguments& arguments, const std::string& name,
                 const std::string& help, const std::string& example, Command command);
 CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& help);
 
+// All of it, on a root that is empty.
+void declare_all(CLI::App& root, Arguments& arguments);
 void declare_instance(CLI::App& root, Arguments& arguments);
 void declare_pools(CLI::App& root, Arguments& arguments);
 void declare_volumes(CLI::App& root, Arguments& arguments);
 void declare_machines(CLI::App& root, Arguments& arguments);
 void declare_snapshots(CLI::App& root, Arguments& arguments);
 void declare_jobs(CLI::App& root, Arguments& arguments);
+void declare_access(CLI::App& root, Arguments& arguments);
 
 }  // namespace hozon::cli

@@ -7,11 +7,23 @@ namespace hozon::cli {
 void declare_instance(CLI::App& root, Arguments& a) {
   add_verb(&root, a, "up", "Start the instance in a directory, making it on first use",
            "hozon up --dir ~/vms --pool-size 20G", up)
-      .size("--pool-size", a.size_bytes, "Size of pool 'main' when it is made (default 20G)");
+      .here()
+      .size("--pool-size", a.size_bytes, "Size of pool 'main' when it is made (default 20G)")
+      .text("--listen", a.listen,
+            "Serve the API on TCP, too: PORT, ADDRESS:PORT, or off (from the next start on)")
+      .text("--certificate", a.certificate, "PEM file: needed for an ADDRESS other hosts can reach")
+      .text("--key", a.key, "PEM file: the certificate's key");
   add_verb(&root, a, "down", "Shut down its machines, then stop the instance",
            "hozon down --dir ~/vms", down)
+      .here()
       .flag("--kill", a.kill, "Power machines off instead of asking them to shut down")
       .seconds("--timeout", "How long machines may take to shut down (default 10)");
+  add_verb(&root, a, "events", "Follow every change of every object, as it happens",
+           "hozon events --kind machine,job --object web", events)
+      .text("--kind", a.kinds, "Only of these kinds: machine, snapshot, job, pool, volume, point")
+      .text("--object", a.of_object, "Only of the object of this name or uuid, and its parts")
+      .text("--after", a.after, "Begin with what followed the event of this number")
+      .count("--count", a.at_most, "Leave after so many events");
   add_verb(&root, a, "version", "Show the version", "hozon version", version).anywhere();
 }
 
@@ -31,8 +43,7 @@ void declare_pools(CLI::App& root, Arguments& a) {
   add_change(noun, a, "scrub", "Read and verify everything, in the background",
              "hozon pool scrub main --rate 100M --no-wait", pool_scrub)
       .required("POOL", a.object, "Name of the pool")
-      .size("--rate", a.size_bytes, "At most so many bytes a second (default: no bound)")
-      .flag("--no-wait", a.no_wait, "Start it and return; see it with: hozon job show");
+      .size("--rate", a.size_bytes, "At most so many bytes a second (default: no bound)");
   add_change(noun, a, "delete", "Delete a pool", "hozon pool delete fast", pool_delete)
       .required("POOL", a.object, "Name of the pool")
       .flag("--force", a.force, "Even when it has volumes, which are lost")

@@ -1,13 +1,16 @@
 // CLI11 throws; everything it throws becomes a Parsed here, always with a single line.
 #include "cli/parser.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/declare.h"
+#include "cli/nearest.h"
 #include "cli/version.h"
+#include "client/channel.h"
 
 namespace hozon::cli {
 namespace {
@@ -58,8 +61,10 @@ Parsed usage_error(const CLI::App& root, const std::string& sentence) {
 }
 
 void declare_globals(CLI::App& root, Arguments& arguments) {
-  static const std::map<std::string, Format> kFormats = {
-      {"table", Format::kTable}, {"json", Format::kJson}, {"name", Format::kName}};
+  static const std::map<std::string, Format> kFormats = {{"table", Format::kTable},
+                                                         {"json", Format::kJson},
+                                                         {"yaml", Format::kYaml},
+                                                         {"name", Format::kName}};
   root.add_option_function<std::string>(
           "--dir",
           [&arguments](const std::string& value) {
@@ -69,16 +74,21 @@ void declare_globals(CLI::App& root, Arguments& arguments) {
           "Directory of the Hozon instance")
       ->envname("HOZON_DIR")
       ->type_name("D");
+  root.add_option("--url", arguments.url,
+                  "An instance elsewhere: https://HOST:PORT; HOZON_TOKEN has the token")
+      ->envname("HOZON_URL")
+      ->type_name("URL");
   root.add_option_function<std::string>(
           "-o,--output",
           [&arguments](const std::string& value) {
             const auto found = kFormats.find(value);
             if (found == kFormats.end())
               throw CLI::ValidationError(
-                  "-o", fmt::format("'{}' is not an output form; use table, json or name", value));
+                  "-o",
+                  fmt::format("'{}' is not an output form; use table, json, yaml or name", value));
             arguments.format = found->second;
           },
-          "Output: table, json or name")
+          "Output: table, json, yaml or name")
       ->type_name("FORM");
 }
 
@@ -88,7 +98,7 @@ std::optional<std::string> explain_unknown(const CLI::App& root,
   const CLI::App* app = &root;
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    if (word == "--dir" || word == "-o" || word == "--output") {
+    if (word == "--dir" || word == "--url" || word == "-o" || word == "--output") {
       ++i;
       continue;
     }
@@ -97,15 +107,17 @@ std::optional<std::string> explain_unknown(const CLI::App& root,
     if (subcommands.empty()) return std::nullopt;
     const CLI::App* next = nullptr;
     std::string choices;
+    std::vector<std::string> names;
     for (const CLI::App* candidate : subcommands) {
       if (candidate->get_name() == word) next = candidate;
       if (candidate->get_group().empty()) continue;
+      names.push_back(candidate->get_name());
       choices += (choices.empty() ? "" : ", ") + candidate->get_name();
     }
     if (next == nullptr)
-      return fmt::format("'{}' is not a {} of {}; there are {}", word,
-                         app == &root ? "command" : "verb",
-                         app == &root ? "hozon" : "'" + app->get_name() + "'", choices);
+      return fmt::format(
+          "'{}' is not a {} of {}; there are {}{}", word, app == &root ? "command" : "verb",
+          app == &root ? "hozon" : "'" + app->get_name() + "'", choices, suggestion(word, names));
     app = next;
   }
   const auto left = app->get_subcommands([](const CLI::App*) { return true; });
@@ -115,6 +127,25 @@ std::optional<std::string> explain_unknown(const CLI::App& root,
     if (!candidate->get_group().empty())
       choices += (choices.empty() ? "" : ", ") + candidate->get_name();
   return fmt::format("{} is missing; there are {}", app == &root ? "a command" : "a verb", choices);
+}
+
+// "--sise" of `volume create`: names the option that was meant.
+std::optional<std::string> explain_option(const CLI::App& root,
+                                          const std::vector<std::string>& words) {
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  std::vector<std::string> known;
+  for (const CLI::App* of : {app, &root})
+    for (const CLI::Option* option : of->get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  for (const std::string& given : words) {
+    const std::string word = given.substr(0, given.find('='));
+    if (word == "--") break;
+    if (!word.starts_with("--") || std::ranges::find(known, word) != known.end()) continue;
+    return fmt::format("'{}' is not an option of '{}'{}", word, path_of(root),
+                       suggestion(word, known));
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -215,6 +246,10 @@ Verb& Verb::anywhere() {
   app_->preparse_callback([arguments = arguments_](size_t) { arguments->needs_directory = false; });
   return *this;
 }
+Verb& Verb::here() {
+  app_->preparse_callback([arguments = arguments_](size_t) { arguments->is_local = true; });
+  return *this;
+}
 Verb& Verb::must_have(const std::string& option) {
   app_->get_option(option)->required();
   return *this;
@@ -224,7 +259,8 @@ Verb add_verb(CLI::App* parent, Arguments& arguments, const std::string& name,
               const std::string& help, const std::string& example, Command command) {
   CLI::App* app = parent->add_subcommand(name, help);
   app->footer(
-      "Everywhere: --dir D (or HOZON_DIR) names the instance; -o table|json|name.\nExample:\n  " +
+      "Everywhere: --dir D (or HOZON_DIR) names the instance; -o table|json|yaml|name.\nExample:\n "
+      " " +
       example);
   app->final_callback([&arguments, command = std::move(command)] { arguments.command = command; });
   return Verb(app, arguments);
@@ -234,6 +270,8 @@ Verb add_change(CLI::App* parent, Arguments& arguments, const std::string& name,
                 const std::string& help, const std::string& example, Command command) {
   Verb verb = add_verb(parent, arguments, name, help, example, std::move(command));
   verb.flag("--plan", arguments.plan, "Only say what it would do; nothing is changed");
+  verb.flag("--no-wait", arguments.no_wait, "Return when its job has begun");
+  verb.flag("--wait", arguments.wait, "Return when its job has ended (as without this)");
   return verb;
 }
 
@@ -241,6 +279,17 @@ CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& h
   CLI::App* noun = root.add_subcommand(name, help);
   noun->require_subcommand(1);
   return noun;
+}
+
+void declare_all(CLI::App& root, Arguments& arguments) {
+  declare_globals(root, arguments);
+  declare_instance(root, arguments);
+  declare_pools(root, arguments);
+  declare_volumes(root, arguments);
+  declare_machines(root, arguments);
+  declare_snapshots(root, arguments);
+  declare_jobs(root, arguments);
+  declare_access(root, arguments);
 }
 
 Parsed parse_command_line(const std::vector<std::string>& words) {
@@ -255,6 +304,12 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
     parsed.arguments = std::move(arguments);
     return parsed;
   }
+  if (words.size() == 2 && words[0] == "__manual") {
+    arguments.object = words[1];
+    arguments.command = manual;
+    parsed.arguments = std::move(arguments);
+    return parsed;
+  }
   CLI::App root("Snapshots of virtual machines, done right.", "hozon");
   try {
     root.require_subcommand(1);
@@ -264,13 +319,7 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
     root.footer(
         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict or wrong state.\nExample:\n"
         "  hozon up --dir ~/vms");
-    declare_globals(root, arguments);
-    declare_instance(root, arguments);
-    declare_pools(root, arguments);
-    declare_volumes(root, arguments);
-    declare_machines(root, arguments);
-    declare_snapshots(root, arguments);
-    declare_jobs(root, arguments);
+    declare_all(root, arguments);
     std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 wants them
     root.parse(reversed);
   } catch (const CLI::CallForHelp&) {
@@ -285,12 +334,26 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
                             dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr;
     if (structural)
       if (const auto sentence = explain_unknown(root, words)) return usage_error(root, *sentence);
+    if (dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr)
+      if (const auto sentence = explain_option(root, words)) return usage_error(root, *sentence);
     return usage_error(root, e.what());
   } catch (const std::exception& e) {
     return usage_error(root, e.what());
   }
-  if (arguments.needs_directory && arguments.directory.empty())
+  // What the command line names goes before what the environment names.
+  const auto is_said = [&words](std::string_view option) {
+    return std::ranges::any_of(words, [&](const std::string& word) {
+      return word == option || word.starts_with(std::string(option) + "=");
+    });
+  };
+  if (arguments.wait && arguments.no_wait)
+    return usage_error(root, "--wait and --no-wait exclude each other");
+  if (arguments.is_local || (is_said("--dir") && !is_said("--url"))) arguments.url.clear();
+  if (arguments.needs_directory && arguments.directory.empty() && arguments.url.empty())
     return usage_error(root, "which instance? Give --dir D or set HOZON_DIR");
+  if (!arguments.url.empty())
+    if (const auto address = client::parse_address_url(arguments.url); !address)
+      return usage_error(root, address.error().what);
   parsed.arguments = std::move(arguments);
   return parsed;
 }

@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #include "cli/context.h"
+#include "cli/grammar.h"
+#include "cli/nearest.h"
 
 namespace hozon::cli {
 namespace {
@@ -288,6 +290,55 @@ TEST_F(ParserTest, OnlyVersionNeedsNoInstance) {
 TEST_F(ParserTest, CompletionTakesAnyWords) {
   EXPECT_EQ(good("__complete -- snapshot delete --dir D -o json --help m").others.size(), 9U);
   EXPECT_EQ(good("__complete").others.size(), 0U);
+}
+
+TEST_F(ParserTest, SuggestsWhatWasMeant) {
+  EXPECT_NE(parse("volume crate v").error.find("did you mean 'create'?"), std::string::npos);
+  EXPECT_NE(parse("snapshto list web").error.find("did you mean 'snapshot'?"), std::string::npos);
+  EXPECT_NE(parse("volume create v --sise 1M").error.find("did you mean '--size'?"),
+            std::string::npos)
+      << parse("volume create v --sise 1M").error;
+  EXPECT_EQ(parse("volume frobnicate v").error.find("did you mean"), std::string::npos);
+  EXPECT_EQ(parse("volume create v --quux 1M").error.find("did you mean"), std::string::npos);
+}
+
+TEST_F(ParserTest, UrlsAndDirectoriesExcludeEachOther) {
+  EXPECT_EQ(good("volume list --url https://h:1").url, "https://h:1");
+  EXPECT_FALSE(parse("volume list --url https://h").arguments);
+  EXPECT_FALSE(parse("volume list --url ftp://h:1").arguments);
+  ::setenv("HOZON_URL", "https://h:1", 1);
+  EXPECT_EQ(good("volume list").url, "https://h:1");
+  EXPECT_EQ(good("volume list --dir D").url, "");
+  EXPECT_EQ(good("down --dir D").url, "");
+  EXPECT_FALSE(parse("down").arguments) << "never that of another host";
+  ::unsetenv("HOZON_URL");
+}
+
+TEST_F(ParserTest, WaitingIsChosenOnce) {
+  EXPECT_TRUE(good("machine kill web --no-wait --dir D").no_wait);
+  EXPECT_FALSE(good("machine kill web --wait --dir D").no_wait);
+  EXPECT_FALSE(parse("machine kill web --wait --no-wait --dir D").arguments);
+}
+
+TEST(Grammar, IsWhatTheParserTakes) {
+  const Grammar& all = grammar();
+  EXPECT_GT(all.verbs.size(), 50U);
+  for (const GrammarVerb& verb : all.verbs) {
+    EXPECT_FALSE(verb.help.empty());
+    EXPECT_TRUE(verb.example.find("hozon ") != std::string::npos) << verb.help;
+    std::vector<std::string> words = verb.path;
+    words.emplace_back("--help");
+    EXPECT_FALSE(parse_command_line(words).output.empty()) << verb.path.back();
+  }
+}
+
+TEST(TypingDistance, CountsSlips) {
+  EXPECT_EQ(typing_distance("create", "create"), 0U);
+  EXPECT_EQ(typing_distance("crate", "create"), 1U);
+  EXPECT_EQ(typing_distance("craete", "create"), 1U);
+  EXPECT_EQ(typing_distance("", "abc"), 3U);
+  EXPECT_EQ(nearest("delte", {"create", "delete", "list"}), "delete");
+  EXPECT_EQ(nearest("xyz", {"create", "delete", "list"}), "");
 }
 
 TEST(Address, SplitsAtTheAt) {

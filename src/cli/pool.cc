@@ -70,14 +70,6 @@ CommandResult pool_check(const Arguments& args, Context& context) {
 }
 
 CommandResult pool_scrub(const Arguments& args, Context& context) {
-  if (args.no_wait) {
-    const client::Job job =
-        HOZON_TRY(context.client().start_pool_scrub(args.object, args.size_bytes));
-    context.printer().done(job.json, std::to_string(job.id),
-                           "Scrub of pool {} began as job {}: hozon job show {}", args.object,
-                           job.id, job.id);
-    return ExitCode::kOk;
-  }
   const client::PoolScrub scrub =
       HOZON_TRY(context.client().scrub_pool(args.object, args.size_bytes));
   std::string text;

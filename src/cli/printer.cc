@@ -65,16 +65,51 @@ void Table::add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::render(bool bold_header) const {
+std::string cut_to_width(std::string_view text, size_t columns) {
+  if (display_width(text) <= columns || columns == 0) return std::string(text);
+  size_t end = 0, width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    static_cast<void>(next_character(text, at));
+    width += display_width(text.substr(begin, at - begin));
+    if (width + 1 > columns) break;
+    end = at;
+  }
+  return std::string(text.substr(0, end)) + "…";
+}
+
+namespace {
+
+constexpr size_t kCellMin = 8;  // a narrower cell says nothing
+
+// Takes from the widest column until the line fits.
+void fit(std::vector<size_t>& widths, size_t columns) {
+  const auto total = [&widths] {
+    size_t sum = 2 * (widths.size() - 1);
+    for (const size_t width : widths) sum += width;
+    return sum;
+  };
+  while (total() > columns) {
+    const auto widest = std::ranges::max_element(widths);
+    if (*widest <= kCellMin) return;
+    --*widest;
+  }
+}
+
+}  // namespace
+
+std::string Table::render(bool bold_header, size_t columns) const {
   std::vector<size_t> widths;
   for (const std::string& title : header_) widths.push_back(display_width(title));
   for (const auto& row : rows_)
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
-  const auto line = [&widths](const std::vector<std::string>& cells) {
+  if (columns > 0) fit(widths, columns);
+  const auto line = [&](const std::vector<std::string>& cells) {
     std::string text;
     for (size_t i = 0; i < cells.size(); ++i) {
-      text += cells[i];
-      if (i + 1 < cells.size()) text.append(widths[i] - display_width(cells[i]) + 2, ' ');
+      const std::string cell = columns > 0 ? cut_to_width(cells[i], widths[i]) : cells[i];
+      text += cell;
+      if (i + 1 < cells.size()) text.append(widths[i] - display_width(cell) + 2, ' ');
     }
     return text;
   };
@@ -104,7 +139,8 @@ void Printer::list(const nlohmann::json& items, const std::vector<std::string>& 
     case Format::kName:
       for (const std::string& name : names) text(printable(name) + "\n");
       return;
-    case Format::kTable: text(table().render(colour_)); return;
+    case Format::kYaml: text(yaml_text(items)); return;
+    case Format::kTable: text(table().render(colour_, columns_)); return;
   }
 }
 
@@ -114,6 +150,7 @@ void Printer::object(const nlohmann::json& object, std::string_view name,
     case Format::kJson:
       text(object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
       return;
+    case Format::kYaml: text(yaml_text(object)); return;
     case Format::kName: text(printable(name) + "\n"); return;
     case Format::kTable: text(human); return;
   }

@@ -2,8 +2,8 @@
 // How results look. Data goes to standard output, everything else to standard error.
 //
 // Tables are for people: columns are padded, control characters are shown as '?', and the header is
-// bold on a terminal (unless NO_COLOR is set or TERM is dumb). -o json is the API's object itself,
-// -o name one name per line.
+// bold on a terminal (unless NO_COLOR is set or TERM is dumb). -o json (and yaml) is the API's
+// object itself, -o name one name per line.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,10 @@ class Table {
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
   // As many cells as the header has.
   void add(std::vector<std::string> row);
-  // Trailing blanks are left out. Without rows, only the header.
-  std::string render(bool bold_header) const;
+  // Trailing blanks are left out. Without rows, only the header. `columns`: the widest cells are
+  // cut
+  // ("…") until a line fits, as far as something is left of them; 0: no bound.
+  std::string render(bool bold_header, size_t columns = 0) const;
 
  private:
   std::vector<std::string> header_;
@@ -42,7 +44,8 @@ class Details {
 
 class Printer {
  public:
-  Printer(Format format, bool colour) : format_(format), colour_(colour) {}
+  Printer(Format format, bool colour, size_t columns = 0)
+      : format_(format), colour_(colour), columns_(columns) {}
   Format format() const { return format_; }
 
   // One of the three, whichever the user asked for. The table is not built when it is not shown.
@@ -57,14 +60,20 @@ class Printer {
   }
   void text(std::string_view text) const;
   bool colour() const { return colour_; }
+  size_t columns() const { return columns_; }  // of the terminal; 0: it is none
 
  private:
   Format format_;
   bool colour_;
+  size_t columns_;
 };
 
 // Columns that a text takes on a terminal; wide East Asian characters take two.
 size_t display_width(std::string_view text);
+// As much of a text as fits, with "…" when something was left out.
+std::string cut_to_width(std::string_view text, size_t columns);
+// YAML 1.2 of any JSON value: block style, texts in double quotes unless they are plain words.
+std::string yaml_text(const nlohmann::json& value);
 // Control characters become '?'.
 std::string printable(std::string_view text);
 // Local time "2026-01-31 12:00:00"; "-" for 0.

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "cli/context.h"
 #include "cli/program.h"
 #include "cli/snapshot_tree.h"
@@ -99,6 +101,28 @@ TEST(Program, LastLineIsTheReason) {
             "the disk is full");
   EXPECT_EQ(last_line("hozon-stored: error: no\n\n"), "no");
   EXPECT_EQ(last_line(""), "");
+}
+
+TEST(Table, FitsTheTerminal) {
+  Table table({"NAME", "MESSAGE", "N"});
+  table.add({"web", "a message that is much longer than any terminal has room for", "1"});
+  table.add({"日本語の名前", "短い", "2"});
+  for (const size_t columns : {40U, 60U, 30U}) {
+    std::istringstream lines(table.render(false, columns));
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(display_width(line), columns) << line;
+  }
+  EXPECT_NE(table.render(false, 40).find("…"), std::string::npos);
+  EXPECT_EQ(table.render(false, 200), table.render(false, 0));
+  EXPECT_EQ(cut_to_width("日本語", 4), "日…");
+  EXPECT_EQ(cut_to_width("abc", 3), "abc");
+}
+
+TEST(Yaml, SaysWhatTheJsonSays) {
+  EXPECT_EQ(
+      yaml_text(nlohmann::json::parse(R"({"a":[{"b":1,"c":[]},{"d":null}],"e":"no","f":{}})")),
+      "a:\n  - b: 1\n    c: []\n  - d: null\ne: \"no\"\nf: {}\n")
+      << "checked with a reader of YAML in tests/cli";
 }
 
 }  // namespace

@@ -160,6 +160,39 @@ Status start_supervisor(const std::string& directory) {
                     last_line(outcome.output));
 }
 
+// What hozond reads when it begins: D/api.json. Written whole, or not at all.
+Status write_listen(const Arguments& args, const std::string& directory) {
+  const std::string path = directory + "/api.json";
+  std::error_code error;
+  if (args.listen == "off") {
+    fs::remove(path, error);
+    return {};
+  }
+  const client::Json wanted = {{"listen", args.listen},
+                               {"certificate", absolute_path(args.certificate)},
+                               {"key", absolute_path(args.key)}};
+  const std::string text = wanted.dump(2, ' ', false, client::Json::error_handler_t::replace);
+  {
+    std::ofstream file(path + ".new", std::ios::trunc);
+    file << text << "\n";
+    file.flush();
+    if (!file) return make_error(Code::kIo, "'{}' cannot be written", path);
+  }
+  fs::rename(path + ".new", path, error);
+  if (error) return errno_error(error.value(), "put '{}' in place", path);
+  return {};
+}
+
+Status take_listen(const Arguments& args, Context& context, bool is_up) {
+  const bool has_files = !args.certificate.empty() || !args.key.empty();
+  if (args.listen.empty() && has_files)
+    return make_error(Code::kInvalidArgument, "--certificate and --key are for --listen");
+  if (args.listen.empty()) return {};
+  HOZON_TRY(write_listen(args, context.directory()));
+  if (is_up) context.note("--listen counts from the next start of the instance on");
+  return {};
+}
+
 }  // namespace
 
 CommandResult up(const Arguments& args, Context& context) {
@@ -170,7 +203,9 @@ CommandResult up(const Arguments& args, Context& context) {
     HOZON_TRY(make_directory(directory + part));
   const Fd lock = HOZON_TRY(lock_start(directory));
 
-  if (client::ask_supervisor(directory, "status", kSupervisorTimeoutMs)) {
+  const bool is_up = client::ask_supervisor(directory, "status", kSupervisorTimeoutMs).has_value();
+  HOZON_TRY(take_listen(args, context, is_up));
+  if (is_up) {
     const client::Pool pool = HOZON_TRY(wait_until_ready(context, false));
     if (args.size_bytes != 0)
       context.note("--pool-size is for the first start only; pool main stays as it is");

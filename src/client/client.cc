@@ -66,20 +66,29 @@ Error error_of(const HttpAnswer& answer) {
 }  // namespace
 
 Client::Client(std::string directory)
-    : directory_(std::move(directory)), connection_(directory_ + "/run/api.sock") {}
+    : directory_(std::move(directory)),
+      connection_(Address{.path = directory_ + "/run/api.sock"}) {}
+
+Client::Client(std::string name, Address address, std::string token)
+    : directory_(std::move(name)),
+      is_remote_(true),
+      connection_(std::move(address), std::move(token)) {}
+
+// Nobody listens: then the way out is to start an instance.
+std::optional<Error> Client::absence_of(const Error& error) const {
+  const bool absent =
+      error.code == Code::kNotFound || (error.code == Code::kUnavailable && error.sys_errno != 0);
+  if (!absent) return std::nullopt;
+  if (is_remote_)
+    return Error{Code::kUnavailable, fmt::format("no Hozon answers at '{}'", directory_)};
+  return Error{Code::kUnavailable,
+               fmt::format("no Hozon is up in '{}'; start it with: hozon up --dir {}", directory_,
+                           directory_)};
+}
 
 Result<Json> Client::exchange(const HttpCall& call) {
   Result<HttpAnswer> answer = connection_.exchange(call);
-  if (!answer) {
-    const Error& error = answer.error();
-    const bool absent =
-        error.code == Code::kNotFound || (error.code == Code::kUnavailable && error.sys_errno != 0);
-    if (absent)
-      return make_error(Code::kUnavailable,
-                        "no Hozon is up in '{}'; start it with: hozon up --dir {}", directory_,
-                        directory_);
-    return std::unexpected(error);
-  }
+  if (!answer) return std::unexpected(absence_of(answer.error()).value_or(answer.error()));
   if (answer->status >= 400) return std::unexpected(error_of(*answer));
   Json body = Json::parse(answer->body, nullptr, false);
   if (body.is_discarded())
@@ -123,7 +132,60 @@ Result<Job> Client::start(const std::string& method, const std::string& target, 
     call.repeatable = false;
   else
     call.headers.emplace_back("Idempotency-Key", key);
-  return Job(HOZON_TRY(exchange(call)));
+  Job job(HOZON_TRY(exchange(call)));
+  if (!leaves_jobs_) return job;
+  left_ = std::move(job);
+  return make_error(Code::kCancelled, "nobody waits for the job");
+}
+
+namespace {
+
+// The lines of one server-sent event, as far as they have come.
+struct EventLines {
+  std::string kind, id, data;
+};
+
+}  // namespace
+
+Status Client::follow_events(const std::string& query, std::optional<uint64_t> after,
+                             const std::function<bool(const Json& event)>& take) {
+  constexpr int kSilenceMs = 60'000;  // hozond sends a comment every 15 s
+  EventLines lines;
+  std::optional<int64_t> failing_since_ms;
+  bool enough = false;
+  const auto take_line = [&](std::string_view line) {
+    const auto value = [&line](std::string_view name) {
+      std::string_view text = line.substr(name.size());
+      if (text.starts_with(' ')) text.remove_prefix(1);
+      return std::string(text);
+    };
+    if (line.starts_with("event:")) lines.kind = value("event:");
+    if (line.starts_with("id:")) lines.id = value("id:");
+    if (line.starts_with("data:")) lines.data += value("data:");
+    if (!line.empty() || lines.data.empty()) return true;
+    const EventLines whole = std::exchange(lines, {});
+    failing_since_ms.reset();
+    after = std::strtoull(whole.id.c_str(), nullptr, 10);
+    Json event = Json::parse(whole.data, nullptr, false);
+    if (whole.kind == "hello" || !event.is_object()) return true;
+    if (whole.kind == "reset") event["kind"] = "reset";
+    enough = !take(event);
+    return !enough;
+  };
+  while (!enough) {
+    HttpCall call{.method = "GET", .target = "/v1/events" + query, .timeout_ms = kSilenceMs};
+    if (after) call.headers.emplace_back("Last-Event-ID", std::to_string(*after));
+    lines = {};
+    const auto answer = connection_.stream(call, take_line);
+    if (answer && answer->status >= 400) return std::unexpected(error_of(*answer));
+    if (answer) return {};
+    const int64_t now_ms = monotonic_ms();
+    if (!failing_since_ms) failing_since_ms = now_ms;
+    if (now_ms - *failing_since_ms > kRestartPatienceMs || !after)
+      return std::unexpected(absence_of(answer.error()).value_or(answer.error()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kFollowStepMs));
+  }
+  return {};
 }
 
 Result<Job> Client::follow(Job job) { return follow(std::move(job), nullptr); }
@@ -180,6 +242,42 @@ Result<Json> Client::run(const std::string& method, const std::string& target, c
                       "job {} ({}) was cancelled; what it had begun is taken back", ended.id,
                       ended.kind);
   return std::unexpected(Error{code_from_name(ended.error_code), ended.error_message});
+}
+
+// What is done when it is answered: no job.
+Result<Json> Client::change(const std::string& method, const std::string& target,
+                            const Json& body) {
+  if (plan_only_)
+    return make_error(Code::kInvalidArgument, "there is no plan of this: it does nothing but that");
+  HttpCall call{.method = method, .target = target};
+  HOZON_TRY(put_body(call, body));
+  return exchange(call);
+}
+
+Result<Json> Client::create_token(const std::string& name, const std::vector<std::string>& rights,
+                                  uint64_t expires_in_s) {
+  return change("POST", "/v1/tokens",
+                {{"name", name}, {"rights", rights}, {"expires_in_s", expires_in_s}});
+}
+
+Result<std::vector<Json>> Client::tokens() { return list<Json>("/v1/tokens"); }
+
+Result<Json> Client::revoke_token(const std::string& name) {
+  return change("DELETE", "/v1/tokens/" + percent_encode(name), nullptr);
+}
+
+Result<std::vector<Json>> Client::peers() { return list<Json>("/v1/peers"); }
+
+Result<Json> Client::set_peer(const std::string& user, const std::vector<std::string>& rights) {
+  return change("PUT", "/v1/peers/" + percent_encode(user), {{"rights", rights}});
+}
+
+Result<Json> Client::remove_peer(const std::string& user) {
+  return change("DELETE", "/v1/peers/" + percent_encode(user), nullptr);
+}
+
+Result<std::vector<Json>> Client::audit(uint64_t most, const std::string& query) {
+  return list<Json>(fmt::format("/v1/audit?limit={}{}", most, query));
 }
 
 Result<Json> Client::info() { return get("/v1"); }

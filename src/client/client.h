@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,8 @@ class Client {
  public:
   // Of the instance in `directory`. Connects when first used.
   explicit Client(std::string directory);
+  // Of one that listens there; `name` is what sentences call it.
+  Client(std::string name, Address address, std::string token);
   void on_progress(Progress progress) { progress_ = std::move(progress); }
   // Called with a sentence when Ctrl-C is pressed while a call waits for its job: the first one
   // cancels the job, the second one stops waiting and leaves it running. Without this, Ctrl-C ends
@@ -97,6 +100,10 @@ class Client {
   // that would do, keeps the answer in plan() and ends with kCancelled.
   void plan_only() { plan_only_ = true; }
   const Json& plan() const { return plan_; }  // null: none was asked for
+  // From here on no call waits for its job: the first one that begins one keeps it in left() and
+  // ends with kCancelled.
+  void leave_jobs() { leaves_jobs_ = true; }
+  const std::optional<Job>& left() const { return left_; }
   const std::string& directory() const { return directory_; }
 
   Result<Json> info();
@@ -175,10 +182,26 @@ class Client {
   Result<Json> empty_trash(const std::string& machine);
   Result<Json> set_quota(const std::string& machine, uint64_t snapshots);
 
+  // Of an access file of its own: no jobs. `made` has "secret".
+  Result<Json> create_token(const std::string& name, const std::vector<std::string>& rights,
+                            uint64_t expires_in_s);
+  Result<std::vector<Json>> tokens();
+  Result<Json> revoke_token(const std::string& name);
+  Result<std::vector<Json>> peers();
+  Result<Json> set_peer(const std::string& user, const std::vector<std::string>& rights);
+  Result<Json> remove_peer(const std::string& user);
+  // Newest first, at most 1000.
+  Result<std::vector<Json>> audit(uint64_t most, const std::string& query);
+
   Result<std::vector<Job>> jobs();
   Result<Job> job(uint64_t id);
   // Asks it to stop; it may go on all the same when it is past its point of no return.
   Result<Job> cancel_job(uint64_t id);
+
+  // Calls `take` for each event, until it says false; goes on where it was after a break, and
+  // gives up when nobody answers for a while. `query`: "?kind=job&object=web", or empty.
+  Status follow_events(const std::string& query, std::optional<uint64_t> after,
+                       const std::function<bool(const Json& event)>& take);
 
   // Starts a job without waiting for its end; follow() does that.
   Result<Job> start(const std::string& method, const std::string& target, const Json& body);
@@ -187,6 +210,7 @@ class Client {
   Result<Job> finish(Job job);
 
  private:
+  std::optional<Error> absence_of(const Error& error) const;
   Result<Json> exchange(const HttpCall& call);
   Result<Json> get(const std::string& target);
   template <typename T>
@@ -197,13 +221,18 @@ class Client {
   // start, follow, result.
   Result<Json> run(const std::string& method, const std::string& target, const Json& body);
 
+  Result<Json> change(const std::string& method, const std::string& target, const Json& body);
+
   std::string directory_;
+  bool is_remote_ = false;
   HttpConnection connection_;
   Result<Job> follow(Job job, const Interrupts* interrupts);
 
   Progress progress_;
   std::function<void(const std::string&)> say_;
   bool plan_only_ = false;
+  bool leaves_jobs_ = false;
+  std::optional<Job> left_;
   Json plan_;
 };
 

@@ -2,11 +2,7 @@
 // is bounded and every wait has the deadline of the call.
 #include "client/http_connection.h"
 
-#include <poll.h>
-#include <sys/socket.h>
-
 #include <array>
-#include <cerrno>
 #include <charconv>
 
 #include "client/unix_connect.h"
@@ -37,13 +33,7 @@ Result<size_t> parse_length(std::string_view text, int base) {
   return value;
 }
 
-struct Head {
-  int status = 0;
-  bool chunked = false;
-  bool close = false;
-  size_t length = 0;
-  std::string content_type;
-};
+using Head = HttpHead;
 
 Status read_status_line(const std::string& line, Head& head) {
   const bool shaped =
@@ -82,31 +72,68 @@ std::string percent_encode(std::string_view text) {
   return out;
 }
 
-Status HttpConnection::open() {
-  pending_.clear();
-  socket_ = HOZON_TRY(unix_connect(path_));
+Status HttpConnection::open(int64_t deadline_ms) {
+  close();
+  channel_ = HOZON_TRY(open_channel(address_, deadline_ms));
   return {};
 }
 
-Result<HttpAnswer> HttpConnection::exchange(const HttpCall& call) {
-  const int64_t deadline_ms = monotonic_ms() + call.timeout_ms;
+void HttpConnection::close() {
+  channel_.reset();
+  pending_.clear();
+}
+
+std::string HttpConnection::request_bytes(const HttpCall& call) const {
   std::string bytes = fmt::format("{} {} HTTP/1.1\r\nHost: hozon\r\nAccept: application/json\r\n",
                                   call.method, call.target);
+  if (!token_.empty()) bytes += fmt::format("Authorization: Bearer {}\r\n", token_);
   for (const auto& [name, value] : call.headers) bytes += fmt::format("{}: {}\r\n", name, value);
   if (!call.body.empty()) bytes += "Content-Type: application/json\r\n";
   if (!call.body.empty() || call.method != "GET")
     bytes += fmt::format("Content-Length: {}\r\n", call.body.size());
-  bytes += "\r\n" + call.body;
+  return bytes + "\r\n" + call.body;
+}
 
+Result<HttpAnswer> HttpConnection::stream(const HttpCall& call,
+                                          const std::function<bool(std::string_view line)>& take) {
+  HOZON_TRY(open(monotonic_ms() + call.timeout_ms));
+  HOZON_TRY(channel_->send_all(request_bytes(call), monotonic_ms() + call.timeout_ms));
+  Head head = HOZON_TRY(receive_head(monotonic_ms() + call.timeout_ms));
+  HttpAnswer answer{head.status, head.content_type, {}};
+  if (head.status >= 400) {
+    answer.body = HOZON_TRY(take_bytes(head.length, monotonic_ms() + call.timeout_ms));
+    close();
+    return answer;
+  }
+  for (;;) {
+    const size_t end = pending_.find('\n');
+    if (end == std::string::npos) {
+      if (pending_.size() > kHeadBytesMax)
+        return make_error(Code::kUnavailable, "a line of the stream is too long");
+      if (const Status filled = fill(monotonic_ms() + call.timeout_ms); !filled) {
+        close();
+        return std::unexpected(filled.error());
+      }
+      continue;
+    }
+    const std::string line = pending_.substr(0, end);
+    pending_.erase(0, end + 1);
+    if (take(line)) continue;
+    close();
+    return answer;
+  }
+}
+
+Result<HttpAnswer> HttpConnection::exchange(const HttpCall& call) {
+  const int64_t deadline_ms = monotonic_ms() + call.timeout_ms;
+  const std::string bytes = request_bytes(call);
   constexpr int kAttempts = 3;
   for (int attempt = 1;; ++attempt) {
-    const bool fresh = !socket_;
-    if (fresh) HOZON_TRY(open());
-    Status sent = send_all(bytes, deadline_ms);
+    if (!channel_) HOZON_TRY(open(deadline_ms));
+    Status sent = channel_->send_all(bytes, deadline_ms);
     Result<HttpAnswer> answer = sent ? receive(deadline_ms) : std::unexpected(sent.error());
     if (answer) return answer;
-    socket_ = Fd();
-    pending_.clear();
+    close();
     // A connection that idled may have been closed before the request arrived; that alone is no
     // proof that nothing was done, so only what may be repeated is.
     const bool in_time = monotonic_ms() < deadline_ms;
@@ -117,32 +144,11 @@ Result<HttpAnswer> HttpConnection::exchange(const HttpCall& call) {
   }
 }
 
-Status HttpConnection::send_all(std::string_view bytes, int64_t deadline_ms) {
-  while (!bytes.empty()) {
-    if (!HOZON_TRY(wait_for(socket_.get(), POLLOUT, deadline_ms)))
-      return make_error(Code::kUnavailable, "hozond did not take the request in time");
-    const ssize_t sent =
-        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    // The server may have refused early and closed; its answer is still to be read.
-    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return {};
-    if (sent < 0) return errno_error(errno, "send to hozond");
-    bytes.remove_prefix(static_cast<size_t>(sent));
-  }
-  return {};
-}
-
 Status HttpConnection::fill(int64_t deadline_ms) {
   std::array<char, 65536> buffer;
-  while (true) {
-    if (!HOZON_TRY(wait_for(socket_.get(), POLLIN, deadline_ms)))
-      return make_error(Code::kUnavailable, "hozond did not answer in time");
-    const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return make_error(Code::kUnavailable, "hozond closed the connection");
-    pending_.append(buffer.data(), static_cast<size_t>(got));
-    return {};
-  }
+  const size_t got = HOZON_TRY(channel_->receive(buffer, deadline_ms));
+  pending_.append(buffer.data(), got);
+  return {};
 }
 
 Result<std::string> HttpConnection::take_line(int64_t deadline_ms, size_t limit) {
@@ -181,7 +187,7 @@ Result<std::string> HttpConnection::receive_chunked(int64_t deadline_ms) {
   return body;
 }
 
-Result<HttpAnswer> HttpConnection::receive(int64_t deadline_ms) {
+Result<HttpHead> HttpConnection::receive_head(int64_t deadline_ms) {
   Head head;
   do {  // interim answers (1xx) come before the real one
     head = Head();
@@ -197,13 +203,17 @@ Result<HttpAnswer> HttpConnection::receive(int64_t deadline_ms) {
       HOZON_TRY(read_header_line(line, head));
     }
   } while (head.status >= 100 && head.status < 200);
+  return head;
+}
 
+Result<HttpAnswer> HttpConnection::receive(int64_t deadline_ms) {
+  const Head head = HOZON_TRY(receive_head(deadline_ms));
   HttpAnswer answer;
   answer.status = head.status;
   answer.content_type = head.content_type;
   answer.body = head.chunked ? HOZON_TRY(receive_chunked(deadline_ms))
                              : HOZON_TRY(take_bytes(head.length, deadline_ms));
-  if (head.close) socket_ = Fd();
+  if (head.close) close();
   return answer;
 }
 

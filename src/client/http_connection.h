@@ -1,5 +1,5 @@
 // src/client/http_connection.h
-// One HTTP/1.1 connection over a unix socket, blocking, kept open between requests.
+// One HTTP/1.1 connection, blocking, kept open between requests.
 //
 // A connection that the server closed meanwhile is opened again. A request is sent a second time
 // only when the caller says that repeating it is harmless (`repeatable`); the server restarts
@@ -8,13 +8,15 @@
 // Threading: one call at a time.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/fd.h"
 #include "base/result.h"
+#include "client/channel.h"
 
 namespace hozon::client {
 
@@ -25,6 +27,14 @@ struct HttpAnswer {
   int status = 0;
   std::string content_type;
   std::string body;
+};
+
+struct HttpHead {
+  int status = 0;
+  bool chunked = false;
+  bool close = false;
+  size_t length = 0;
+  std::string content_type;
 };
 
 struct HttpCall {
@@ -38,24 +48,34 @@ struct HttpCall {
 
 class HttpConnection {
  public:
-  explicit HttpConnection(std::string socket_path) : path_(std::move(socket_path)) {}
+  // `token`: sent with each request; empty: none.
+  explicit HttpConnection(Address address, std::string token = {})
+      : address_(std::move(address)), token_(std::move(token)) {}
 
   // kUnavailable: nobody listens, no answer in time, or the connection broke (for a call that is
   // not repeatable: the outcome is unknown, and the sentence says so). kNotFound: no such socket.
   Result<HttpAnswer> exchange(const HttpCall& call);
+  // For an answer that goes on: `take` gets its lines as they come, until it says false. Returns
+  // when it did, or with an answer that is a refusal. kUnavailable: the stream broke, or nothing
+  // came for `call.timeout_ms`. Always a connection of its own.
+  Result<HttpAnswer> stream(const HttpCall& call,
+                            const std::function<bool(std::string_view line)>& take);
 
  private:
-  Status open();
-  Status send_all(std::string_view bytes, int64_t deadline_ms);
+  Status open(int64_t deadline_ms);
+  void close();
+  Result<HttpHead> receive_head(int64_t deadline_ms);
   Result<HttpAnswer> receive(int64_t deadline_ms);
+  std::string request_bytes(const HttpCall& call) const;
   Result<std::string> receive_chunked(int64_t deadline_ms);
   // Reads more into pending_. kUnavailable at the end of the stream.
   Status fill(int64_t deadline_ms);
   Result<std::string> take_line(int64_t deadline_ms, size_t limit);
   Result<std::string> take_bytes(size_t count, int64_t deadline_ms);
 
-  std::string path_;
-  Fd socket_;
+  Address address_;
+  std::string token_;
+  std::unique_ptr<Channel> channel_;
   std::string pending_;
 };
 

@@ -103,6 +103,63 @@ class Instance(unittest.TestCase):
         self.assertTrue(self.ok("pool", "check", "main", "--data").startswith("no errors"))
         self.assertTrue(json.loads(self.ok("pool", "check", "main", "-o", "json"))["clean"])
 
+    def complete(self, *words):
+        return self.ok("__complete", "--", *words).split()
+
+    def test_completion_knows_words_options_and_names(self):
+        self.ok("volume", "create", "cv", "--size", "1M")
+        self.ok("volume", "snapshot", "cv", "--name", "cp")
+        self.assertIn("snapshot", self.complete("sn"))
+        self.assertEqual(self.complete("volume", "cr"), ["create"])
+        self.assertEqual(set(self.complete("snapshot", "trash", "")), {"list", "restore", "empty"})
+        self.assertIn("diff", self.complete("snapshot", ""))
+        self.assertIn("--with-points", self.complete("volume", "delete", "--w"))
+        self.assertEqual(self.complete("volume", "list", "-o", ""), ["table", "json", "yaml", "name"])
+        self.assertEqual(self.complete("volume", "delete", "cv"), ["cv", "cv@cp"])
+        self.assertEqual(self.complete("volume", "resize", "--size", "2M", "c"), ["cv"])
+        self.assertEqual(self.complete("volume", "list", "--pool", "m"), ["main"])
+        self.assertEqual(self.complete("volume", "create", "c"), [])
+        self.assertEqual(self.complete("nonsense", "c"), [])
+        self.ok("volume", "delete", "cv", "--with-points")
+
+    def test_yaml_says_what_json_says(self):
+        import yaml
+        self.ok("volume", "create", "yv", "--size", "1M")
+        for words in (("volume", "show", "yv"), ("volume", "list"), ("pool", "show", "main"),
+                      ("job", "list")):
+            self.assertEqual(yaml.safe_load(self.ok(*words, "-o", "yaml")),
+                             json.loads(self.ok(*words, "-o", "json")), words)
+        self.ok("volume", "delete", "yv")
+
+    def test_a_job_that_nobody_waits_for(self):
+        job = json.loads(self.ok("volume", "create", "nw", "--size", "1M", "--no-wait", "-o", "json"))
+        self.assertEqual((job["kind"], job["object"]), ("volume.create", "nw"))
+        self.ok("job", "watch", str(job["id"]))
+        self.assertIn("nw", self.ok("volume", "list", "-o", "name"))
+        number = self.ok("volume", "delete", "nw", "--no-wait", "-o", "name").strip()
+        self.ok("job", "watch", number)
+        self.assertNotIn("nw", self.ok("volume", "list", "-o", "name"))
+
+    def test_the_manual_has_every_verb_and_option(self):
+        pages = self.root + "/man"
+        self.ok("__manual", pages)
+        text = ""
+        for name in sorted(os.listdir(pages)):
+            with open(f"{pages}/{name}", encoding="utf-8") as page:
+                text += page.read().replace("\\-", "-")
+        for noun in ("volume", "snapshot", "machine", "token"):
+            self.assertIn(f"hozon-{noun}.1", os.listdir(pages))
+            for verb in self.complete(noun, ""):
+                if verb != "trash":
+                    self.assertIn(f".SS hozon {noun} {verb}\n", text)
+                    for option in self.complete(noun, verb, "--"):
+                        self.assertIn(option, text)
+        if shutil.which("groff"):
+            for name in os.listdir(pages):
+                done = subprocess.run(["groff", "-man", "-ww", "-Tutf8", "-z", f"{pages}/{name}"],
+                                      capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), name)
+
     def test_import_of_an_image(self):
         image = self.root + "/image.raw"
         with open(image, "wb") as file:
