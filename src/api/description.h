@@ -1,3 +1,4 @@
+// src/api/description.h
 // What the API says of itself: for each route a sentence, the fields of its body with their types
 // and limits, the words of its query, and what it answers. One table for three uses: the router
 // refuses a body that does not fit before its handler runs, GET /v1/openapi.json is made of it, and

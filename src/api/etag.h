@@ -1,3 +1,4 @@
+// src/api/etag.h
 // Entity tags: a record's answer names its content, so that a client can ask whether it changed
 // (If-None-Match), and change only what it has seen (If-Match).
 #pragma once

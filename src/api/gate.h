@@ -1,3 +1,4 @@
+// src/api/gate.h
 // Who a request comes from, what that one may do, and the note of it in the audit log. The router
 // asks admit() before anything else happens and tells note() when the answer is known.
 //

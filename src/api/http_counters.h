@@ -1,3 +1,4 @@
+// src/api/http_counters.h
 // How many requests were answered, how, and how long that took. Any thread; never waits for long.
 #pragma once
 

@@ -1,3 +1,4 @@
+// src/api/listing.h
 // Collections in pieces: ?limit= and ?after= give pages, and a member's name filters by its value.
 // Every route that answers a list has them (RouteDescription::is_list and filters).
 #pragma once

@@ -1,3 +1,4 @@
+// src/cli/grammar.h
 // The command line as a value, taken from the same declarations that parse it: what completion and
 // the manual pages are made of.
 #pragma once

@@ -1,3 +1,4 @@
+// src/cli/nearest.h
 // What somebody meant who mistyped a word.
 #pragma once
 

@@ -1,3 +1,4 @@
+// src/client/channel.h
 // The bytes between a client and hozond: a unix socket, TCP on this host, or TLS to another one.
 //
 // An address is "unix:/path/to/api.sock", "http://127.0.0.1:8006" or "https://host:8006". Without

@@ -1,3 +1,4 @@
+// src/control/access.h
 // Who may do what, and who did what: tokens, the users of this host that may come through the unix
 // socket, and the audit log. In a file of its own, D/access.db, so that writing the log waits for
 // nobody's transaction, and a copy of the inventory has no secrets.
