@@ -57,6 +57,8 @@ void* operator new(size_t size, std::align_val_t to) {
 void* operator new[](size_t size, std::align_val_t to) {
   return get_memory(size, static_cast<size_t>(to));
 }
+// The analyzer takes what these are given for freed already.
+// NOLINTBEGIN(clang-analyzer-cplusplus.NewDelete)
 void operator delete(void* memory) noexcept { free_memory(memory); }
 void operator delete[](void* memory) noexcept { free_memory(memory); }
 void operator delete(void* memory, size_t) noexcept { free_memory(memory); }
@@ -65,6 +67,7 @@ void operator delete(void* memory, std::align_val_t) noexcept { free_memory(memo
 void operator delete[](void* memory, std::align_val_t) noexcept { free_memory(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { free_memory(memory); }
 void operator delete[](void* memory, size_t, std::align_val_t) noexcept { free_memory(memory); }
+// NOLINTEND(clang-analyzer-cplusplus.NewDelete)
 
 namespace hozon::sim {
 namespace {

@@ -7,6 +7,12 @@
 
 #include <algorithm>
 
+#ifdef __SANITIZE_ADDRESS__
+// A pool that a simulated kill leaves behind keeps its suspended coroutines, which nobody can end.
+// Leaks of the store are looked for by the room's own tests and by what runs as hozon-stored.
+extern "C" int __lsan_is_turned_off() { return 1; }  // NOLINT(bugprone-reserved-identifier)
+#endif
+
 namespace hozon::sim {
 namespace {
 
