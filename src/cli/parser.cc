@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/declare.h"
+#include "cli/messages.h"
 #include "cli/nearest.h"
 #include "cli/version.h"
 #include "client/channel.h"
@@ -71,11 +72,11 @@ void declare_globals(CLI::App& root, Arguments& arguments) {
             if (value.empty()) throw CLI::ValidationError("--dir", "the directory is empty");
             arguments.directory = value;
           },
-          "Directory of the Hozon instance")
+          say("Directory of the Hozon instance"))
       ->envname("HOZON_DIR")
       ->type_name("D");
   root.add_option("--url", arguments.url,
-                  "An instance elsewhere: https://HOST:PORT; HOZON_TOKEN has the token")
+                  say("An instance elsewhere: https://HOST:PORT; HOZON_TOKEN has the token"))
       ->envname("HOZON_URL")
       ->type_name("URL");
   root.add_option_function<std::string>(
@@ -88,7 +89,7 @@ void declare_globals(CLI::App& root, Arguments& arguments) {
                   fmt::format("'{}' is not an output form; use table, json, yaml or name", value));
             arguments.format = found->second;
           },
-          "Output: table, json, yaml or name")
+          say("Output: table, json, yaml or name"))
       ->type_name("FORM");
 }
 
@@ -151,19 +152,19 @@ std::optional<std::string> explain_option(const CLI::App& root,
 }  // namespace
 
 Verb& Verb::required(const std::string& name, std::string& into, const std::string& help) {
-  app_->add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, say(help))->required()->type_name("");
   return *this;
 }
 Verb& Verb::optional(const std::string& name, std::string& into, const std::string& help) {
-  app_->add_option(name, into, help)->type_name("");
+  app_->add_option(name, into, say(help))->type_name("");
   return *this;
 }
 Verb& Verb::some(const std::string& name, std::vector<std::string>& into, const std::string& help) {
-  app_->add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, say(help))->required()->type_name("");
   return *this;
 }
 Verb& Verb::any(const std::string& name, std::vector<std::string>& into, const std::string& help) {
-  app_->add_option(name, into, help)->type_name("");
+  app_->add_option(name, into, say(help))->type_name("");
   return *this;
 }
 Verb& Verb::some_unless(const std::string& flag, const bool& given, const std::string& name,
@@ -180,23 +181,23 @@ Verb& Verb::number(const std::string& name, uint64_t& into, const std::string& h
           [&into, name](const std::string& text) {
             into = number_or_throw(name, text, uint64_t{1} << 53);
           },
-          help)
+          say(help))
       ->required()
       ->type_name("");
   return *this;
 }
 Verb& Verb::text(const std::string& option, std::string& into, const std::string& help) {
-  app_->add_option(option, into, help)->type_name("TEXT");
+  app_->add_option(option, into, say(help))->type_name("TEXT");
   return *this;
 }
 Verb& Verb::flag(const std::string& option, bool& into, const std::string& help) {
-  app_->add_flag(option, into, help)->disable_flag_override();
+  app_->add_flag(option, into, say(help))->disable_flag_override();
   return *this;
 }
 Verb& Verb::size(const std::string& option, uint64_t& into, const std::string& help) {
   app_->add_option_function<std::string>(
           option, [&into, option](const std::string& text) { into = size_or_throw(option, text); },
-          help)
+          say(help))
       ->type_name("SIZE");
   return *this;
 }
@@ -207,14 +208,17 @@ Verb& Verb::sizes(const std::string& option, std::vector<uint64_t>& into, const 
             into.clear();
             for (const std::string& text : texts) into.push_back(size_or_throw(option, text));
           },
-          help)
+          say(help))
       ->allow_extra_args(false)
       ->type_name("SIZE");
   return *this;
 }
 Verb& Verb::list(const std::string& option, std::vector<std::string>& into,
                  const std::string& help) {
-  app_->add_option(option, into, help)->delimiter(',')->allow_extra_args(false)->type_name("A,B");
+  app_->add_option(option, into, say(help))
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B");
   return *this;
 }
 Verb& Verb::count(const std::string& option, uint64_t& into, const std::string& help) {
@@ -224,7 +228,7 @@ Verb& Verb::count(const std::string& option, uint64_t& into, const std::string& 
           [&into, option](const std::string& text) {
             into = number_or_throw(option, text, kCountMax);
           },
-          help)
+          say(help))
       ->type_name("N");
   return *this;
 }
@@ -237,7 +241,7 @@ Verb& Verb::seconds(const std::string& option, const std::string& help) {
             arguments->timeout_s = value;
             arguments->has_timeout = true;
           },
-          help)
+          say(help))
       ->type_name("SECONDS");
   return *this;
 }
@@ -257,7 +261,7 @@ Verb& Verb::must_have(const std::string& option) {
 
 Verb add_verb(CLI::App* parent, Arguments& arguments, const std::string& name,
               const std::string& help, const std::string& example, Command command) {
-  CLI::App* app = parent->add_subcommand(name, help);
+  CLI::App* app = parent->add_subcommand(name, say(help));
   app->footer(
       "Everywhere: --dir D (or HOZON_DIR) names the instance; -o table|json|yaml|name.\nExample:\n "
       " " +
@@ -276,7 +280,7 @@ Verb add_change(CLI::App* parent, Arguments& arguments, const std::string& name,
 }
 
 CLI::App* add_noun(CLI::App& root, const std::string& name, const std::string& help) {
-  CLI::App* noun = root.add_subcommand(name, help);
+  CLI::App* noun = root.add_subcommand(name, say(help));
   noun->require_subcommand(1);
   return noun;
 }
@@ -310,11 +314,11 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
     parsed.arguments = std::move(arguments);
     return parsed;
   }
-  CLI::App root("Snapshots of virtual machines, done right.", "hozon");
+  CLI::App root(say("Snapshots of virtual machines, done right."), "hozon");
   try {
     root.require_subcommand(1);
     root.fallthrough();
-    root.set_help_flag("-h,--help", "Show this help");
+    root.set_help_flag("-h,--help", say("Show this help"));
     root.set_version_flag("--version", fmt::format("hozon {}", kVersion));
     root.footer(
         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict or wrong state.\nExample:\n"

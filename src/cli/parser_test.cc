@@ -8,6 +8,7 @@
 
 #include "cli/context.h"
 #include "cli/grammar.h"
+#include "cli/messages.h"
 #include "cli/nearest.h"
 
 namespace hozon::cli {
@@ -330,6 +331,28 @@ TEST(Grammar, IsWhatTheParserTakes) {
     words.emplace_back("--help");
     EXPECT_FALSE(parse_command_line(words).output.empty()) << verb.path.back();
   }
+}
+
+TEST(Messages, NoHelpLacksAJapaneseText) {
+  const auto check = [](const std::string& help) {
+    EXPECT_TRUE(japanese().contains(help)) << "add to messages_ja.cc: " << help;
+  };
+  for (const GrammarNoun& noun : grammar().nouns) check(noun.help);
+  for (const GrammarOption& option : grammar().anywhere) check(option.help);
+  for (const GrammarVerb& verb : grammar().verbs) {
+    check(verb.help);
+    for (const GrammarOption& option : verb.options) check(option.help);
+  }
+}
+
+TEST(Messages, SpeakTheLanguageOfTheEnvironment) {
+  ::setenv("LC_ALL", "ja_JP.UTF-8", 1);
+  EXPECT_EQ(say("List pools"), "プールの一覧");
+  EXPECT_EQ(say("no such message"), "no such message");
+  EXPECT_NE(parse_command_line({"pool", "list", "--help"}).output.find("プールの一覧"),
+            std::string::npos);
+  ::setenv("LC_ALL", "C", 1);
+  EXPECT_EQ(say("List pools"), "List pools");
 }
 
 TEST(TypingDistance, CountsSlips) {

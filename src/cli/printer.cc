@@ -100,7 +100,11 @@ void fit(std::vector<size_t>& widths, size_t columns) {
 
 std::string Table::render(bool bold_header, size_t columns) const {
   std::vector<size_t> widths;
-  for (const std::string& title : header_) widths.push_back(display_width(title));
+  std::vector<std::string> titles;
+  for (const std::string& title : header_) {
+    titles.push_back(say(title));
+    widths.push_back(display_width(titles.back()));
+  }
   for (const auto& row : rows_)
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
   if (columns > 0) fit(widths, columns);
@@ -113,20 +117,21 @@ std::string Table::render(bool bold_header, size_t columns) const {
     }
     return text;
   };
-  std::string out = bold_header ? "\x1b[1m" + line(header_) + "\x1b[0m\n" : line(header_) + "\n";
+  std::string out = bold_header ? "\x1b[1m" + line(titles) + "\x1b[0m\n" : line(titles) + "\n";
   for (const auto& row : rows_) out += line(row) + "\n";
   return out;
 }
 
 void Details::add(std::string_view label, std::string_view value) {
-  if (!value.empty()) lines_.emplace_back(std::string(label) + ":", printable(value));
+  if (!value.empty()) lines_.emplace_back(say(label) + ":", printable(value));
 }
 
 std::string Details::render() const {
   size_t width = 0;
-  for (const auto& [label, value] : lines_) width = std::max(width, label.size());
+  for (const auto& [label, value] : lines_) width = std::max(width, display_width(label));
   std::string out;
-  for (const auto& [label, value] : lines_) out += fmt::format("{:<{}}  {}\n", label, width, value);
+  for (const auto& [label, value] : lines_)
+    out += fmt::format("{}{:{}}  {}\n", label, "", width - display_width(label), value);
   return out;
 }
 

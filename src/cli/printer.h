@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/messages.h"
 
 namespace hozon::cli {
 
@@ -56,7 +57,9 @@ class Printer {
   template <typename... Args>
   void done(const nlohmann::json& result, std::string_view name,
             fmt::format_string<Args...> sentence, Args&&... args) const {
-    object(result, name, fmt::format(sentence, std::forward<Args>(args)...) + "\n");
+    const fmt::string_view english = sentence;
+    const std::string words = say({english.data(), english.size()});
+    object(result, name, fmt::vformat(words, fmt::make_format_args(args...)) + "\n");
   }
   void text(std::string_view text) const;
   bool colour() const { return colour_; }

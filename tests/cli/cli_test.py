@@ -20,8 +20,9 @@ BIN = os.path.abspath(sys.argv[1])
 HOZON = os.path.join(BIN, "hozon")
 
 
-def hozon(*words, directory=None, stdin=""):
-    environment = {k: v for k, v in os.environ.items() if k != "HOZON_DIR"}
+def hozon(*words, directory=None, stdin="", language="C"):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HOZON_")}
+    environment["LC_ALL"] = language
     if directory:
         environment["HOZON_DIR"] = directory
     return subprocess.run([HOZON, *words], input=stdin, capture_output=True, text=True,
@@ -130,6 +131,17 @@ class Instance(unittest.TestCase):
             self.assertEqual(yaml.safe_load(self.ok(*words, "-o", "yaml")),
                              json.loads(self.ok(*words, "-o", "json")), words)
         self.ok("volume", "delete", "yv")
+
+    def test_people_are_answered_in_japanese(self):
+        def ask(*words):
+            return hozon(*words, directory=self.directory, language="ja_JP.UTF-8").stdout
+        self.assertEqual(ask("volume", "create", "jv", "--size", "1M"),
+                         "ボリューム jv の用意ができました（1.0 MiB）。\n")
+        self.assertTrue(ask("volume", "list").startswith("名前 "), ask("volume", "list"))
+        self.assertIn("大きさ:", ask("volume", "show", "jv"))
+        self.assertIn("仮想マシン", ask("--help"))
+        self.assertEqual(json.loads(ask("volume", "show", "jv", "-o", "json"))["name"], "jv")
+        self.ok("volume", "delete", "jv")
 
     def test_a_job_that_nobody_waits_for(self):
         job = json.loads(self.ok("volume", "create", "nw", "--size", "1M", "--no-wait", "-o", "json"))

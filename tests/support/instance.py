@@ -19,7 +19,7 @@ class Instance:
 
     def run(self, *words, timeout=120, **options):
         """The finished process; no judgement."""
-        environment = os.environ | {"HOZON_DIR": str(self.directory), "NO_COLOR": "1"}
+        environment = os.environ | {"HOZON_DIR": str(self.directory), "NO_COLOR": "1", "LC_ALL": "C"}
         return subprocess.run([self.programs / "hozon", *words], env=environment, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout,
                               **options)
