@@ -55,8 +55,14 @@ void Model::end_write(const Io& io, bool answered_ok, bool fua) {
   const auto found = volumes.find(io.volume);
   if (found == volumes.end()) return;  // deleted meanwhile
   for (uint64_t s = io.sector; s < io.sector + io.count; ++s) {
-    if (s * kSectorSize >= found->second.size_bytes) break;  // cut off meanwhile
-    History& history = own_block(found->second, s / kSectorsPerBlock).sectors[s % kSectorsPerBlock];
+    const uint64_t index = s / kSectorsPerBlock;
+    const bool is_cut_off = s * kSectorSize >= found->second.size_bytes;
+    if (is_cut_off && !found->second.head.contains(index)) continue;
+    History& history = own_block(found->second, index).sectors[s % kSectorsPerBlock];
+    if (is_cut_off) {
+      std::erase_if(history, [&](const Value& value) { return value.begun == io.begun; });
+      continue;
+    }
     // A value that was not answered well may have arrived all the same: it is possible, no more.
     for (Value& value : history) {
       if (value.begun == io.begun) value.ended = ended;

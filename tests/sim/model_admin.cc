@@ -69,14 +69,26 @@ void Model::apply(const AdminOp& op) {
   }
 }
 
-// What lies past a volume's end reads as zeros should the volume grow again.
+// What lies past a volume's end reads as zeros should the volume grow again, unless a write that
+// still runs lands there then.
 void Model::cut_off(ModelVolume& volume) {
-  std::erase_if(volume.head,
-                [&](const auto& entry) { return entry.first * kPageSize >= volume.size_bytes; });
   const uint64_t end = volume.size_bytes / kSectorSize;
-  if (end % kSectorsPerBlock == 0 || !volume.head.contains(end / kSectorsPerBlock)) return;
-  HeadBlock& last = own_block(volume, end / kSectorsPerBlock);
-  for (uint64_t s = end % kSectorsPerBlock; s < kSectorsPerBlock; ++s) last.sectors[s] = {Value{}};
+  const auto is_over = [](const Value& value) { return value.ended != kForever; };
+  std::vector<uint64_t> empty;
+  for (auto& [index, held] : volume.head) {
+    if ((index + 1) * kSectorsPerBlock <= end) continue;
+    HeadBlock& block = own_block(volume, index);
+    bool is_empty = index * kSectorsPerBlock >= end;
+    for (uint64_t s = 0; s < kSectorsPerBlock; ++s) {
+      if (index * kSectorsPerBlock + s < end) continue;
+      History& history = block.sectors[s];
+      std::erase_if(history, is_over);
+      is_empty = is_empty && history.empty();
+      history.insert(history.begin(), Value{});
+    }
+    if (is_empty) empty.push_back(index);
+  }
+  for (const uint64_t index : empty) volume.head.erase(index);
 }
 
 void Model::apply_snapshot(const AdminOp& op, const std::string& name) {
