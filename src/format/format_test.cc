@@ -77,7 +77,8 @@ std::vector<Record> sample_records() {
           CloneRecord{10, 13, 14, 99, "copy"},
           ReturnRecord{88, {{6, 10, 15}}, "kept"},
           DeletePointRecord{10},
-          RenamePointRecord{10, "名前"}};
+          RenamePointRecord{10, "名前"},
+          VoidRecord{{9, 255, 4711, {1}}}};
 }
 
 std::string sample_frame() {

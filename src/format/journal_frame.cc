@@ -26,7 +26,8 @@ enum class Type : uint8_t {
   kClone,
   kReturn,
   kDeletePoint,
-  kRenamePoint
+  kRenamePoint,
+  kVoid
 };
 
 class Writer {
@@ -101,10 +102,24 @@ class Reader {
   bool sound_ = true;
 };
 
+void put_map(Type type, uint64_t head_id, uint64_t first_index, uint64_t block,
+             std::span<const uint32_t> crcs, std::string& out) {
+  Writer w(out, type);
+  w.put(head_id);
+  w.put(first_index);
+  w.put(block);
+  w.put(static_cast<uint32_t>(crcs.size()));
+  w.put(uint32_t{0});
+  for (const uint32_t crc : crcs) w.put(crc);
+}
+
 struct Encoder {
   std::string& out;
   void operator()(const MapRecord& r) const {
     encode_map(r.head_id, r.first_index, r.block, r.crcs, out);
+  }
+  void operator()(const VoidRecord& r) const {
+    put_map(Type::kVoid, r.was.head_id, r.was.first_index, r.was.block, r.was.crcs, out);
   }
   void operator()(const UnmapRecord& r) const {
     Writer w(out, Type::kUnmap);
@@ -237,6 +252,7 @@ ReturnRecord decode_return(Reader& in) {
 Record decode_body(Type type, Reader& in, bool& known) {
   switch (type) {
     case Type::kMap: return decode_map(in);
+    case Type::kVoid: return VoidRecord{decode_map(in)};
     case Type::kUnmap: {
       UnmapRecord r;
       r.head_id = in.take<uint64_t>();
@@ -273,13 +289,12 @@ void encode(const Record& record, std::string& out) { std::visit(Encoder{out}, r
 
 void encode_map(uint64_t head_id, uint64_t first_index, uint64_t block,
                 std::span<const uint32_t> crcs, std::string& out) {
-  Writer w(out, Type::kMap);
-  w.put(head_id);
-  w.put(first_index);
-  w.put(block);
-  w.put(static_cast<uint32_t>(crcs.size()));
-  w.put(uint32_t{0});
-  for (const uint32_t crc : crcs) w.put(crc);
+  put_map(Type::kMap, head_id, first_index, block, crcs, out);
+}
+
+void make_void(std::string& frame, size_t offset) {
+  HOZON_CHECK(frame.at(offset) == static_cast<char>(Type::kMap));
+  frame[offset] = static_cast<char>(Type::kVoid);
 }
 
 void reserve_frame(std::string& frame) { frame.assign(sizeof(FrameHeader), '\0'); }

@@ -113,15 +113,24 @@ struct RenamePointRecord {
   bool operator==(const RenamePointRecord&) const = default;
 };
 
+// A MAP record whose data never arrived: it counts nowhere.
+struct VoidRecord {
+  MapRecord was;
+  bool operator==(const VoidRecord&) const = default;
+};
+
 using Record = std::variant<MapRecord, UnmapRecord, CreateVolumeRecord, ResizeVolumeRecord,
                             RenameVolumeRecord, DeleteVolumeRecord, SnapshotRecord, CloneRecord,
-                            ReturnRecord, DeletePointRecord, RenamePointRecord>;
+                            ReturnRecord, DeletePointRecord, RenamePointRecord, VoidRecord>;
 
 // Appends the record's bytes.
 void encode(const Record& record, std::string& out);
 // The hot path: a MAP record straight from its parts.
 void encode_map(uint64_t head_id, uint64_t first_index, uint64_t block,
                 std::span<const uint32_t> crcs, std::string& out);
+
+// Makes the MAP record that stands at `offset` of a frame being built a VOID one.
+void make_void(std::string& frame, size_t offset);
 
 // A frame being built: reserve_frame() makes room for the header, seal_frame() fills it in.
 void reserve_frame(std::string& frame);

@@ -116,6 +116,7 @@ class Catalog {
   void drop_volume(Volume* volume);
 
   Status apply_one(const format::MapRecord&) { return misplaced(); }
+  Status apply_one(const format::VoidRecord&) { return {}; }
   Status apply_one(const format::UnmapRecord&) { return misplaced(); }
   Status apply_one(const format::CreateVolumeRecord& record);
   Status apply_one(const format::ResizeVolumeRecord& record);

@@ -75,6 +75,7 @@ Task<void> Checkpointer::loop() {
 
 Task<Status> Checkpointer::run(Observer observer) {
   const Mutex::Guard guard = co_await mutex_.lock();
+  while (core_.early.is_running() && !mutant(Mutant::kEarlyFrozen)) co_await core_.early.none();
   if (!core_.health) co_return core_.health;
   // Frames with older sequences than the checkpoint covers must be in the kernel or in its image.
   core_.end_of_turn();
@@ -93,6 +94,7 @@ Task<Status> Checkpointer::run(Observer observer) {
 
 Task<Status> Checkpointer::freeze_only() {
   const Mutex::Guard guard = co_await mutex_.lock();
+  while (core_.early.is_running()) co_await core_.early.none();
   Image image;
   HOZON_CO_CHECK(freeze(image));
   co_await seal(image);

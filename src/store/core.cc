@@ -41,6 +41,7 @@ PoolCore::PoolCore(Executor& executor_in, Device& data_in, Device& journal_devic
       cache(executor_in, data_in, superblock_in.total_blocks, options_in.node_cache_bytes),
       head_map(cache, *this, &nodes_in_memory),
       locks(executor_in),
+      early(executor_in),
       flusher(std::make_unique<Flusher>(*this)),
       checkpointer(std::make_unique<Checkpointer>(*this)),
       reclaimer(std::make_unique<Reclaimer>(*this)),
@@ -116,6 +117,7 @@ PoolStats PoolCore::stats() const {
   out.points = catalog.points().size();
   out.reclaiming = catalog.reclaim_queue().size();
   out.generation = superblock.generation;
+  out.early_writes = early.begun();
   out.parked = parked_writes > 0;
   out.filesystem_full = headroom->is_short();
   out.read_only = !health || options.read_only;
@@ -189,6 +191,10 @@ Task<Status> PoolCore::wait_journal_room(uint64_t bytes) {
 Task<Status> PoolCore::commit(BuildRecords build) {
   // The size of what `build` will make is not known yet; a frame's worth is enough for all.
   HOZON_CO_CHECK(co_await wait_journal_room(0));
+  while (early.is_running() && !mutant(Mutant::kEarlyCommitted)) {  // keeps W3
+    co_await early.none();
+    HOZON_CO_CHECK(co_await wait_journal_room(0));
+  }
   HOZON_CO_TRY(const std::vector<format::Record> records, build());
   std::string bytes;
   for (const format::Record& record : records) format::encode(record, bytes);

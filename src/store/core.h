@@ -9,6 +9,7 @@
 // Threading: the pool's thread.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "io/part_device.h"
 #include "store/catalog.h"
 #include "store/damage_log.h"
+#include "store/early_writes.h"
 #include "store/head_map.h"
 #include "store/journal.h"
 #include "store/meta_tree.h"
@@ -68,6 +70,7 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   NodeCache cache;
   HeadMap head_map;
   RangeLocks locks;
+  EarlyWrites early;
   std::unique_ptr<Flusher> flusher;
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<Reclaimer> reclaimer;
@@ -124,7 +127,10 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   Task<Status> wait_journal_room(uint64_t bytes);
 
   // Data blocks replaced from now on are freed by journal frame `sequence`.
-  void set_retire_sequence(uint64_t sequence) { retire_sequence_ = sequence; }
+  // An earlier one than before counts as the same: waiting longer is never wrong.
+  void set_retire_sequence(uint64_t sequence) {
+    retire_sequence_ = std::max(retire_sequence_, sequence);
+  }
   // Reclaiming finished something that only the next checkpoint makes durable: until then, what
   // guests free may still be reachable from the state that replay would restore.
   void raise_barrier() { barrier_generation_ = next_generation(); }

@@ -53,6 +53,19 @@ class DataPath {
   // Returns the head whose content it used; 0 when the blocks needed none.
   Task<Result<uint64_t>> complete_blocks(Target target, uint64_t offset,
                                          std::span<const std::byte> from, AlignedBuffer& blocks);
+  // store_data() and map_run() at once for a write that is one run of one leaf (early_writes.h). 0:
+  // it could not be done like this.
+  Task<Result<uint64_t>> write_early(Target target, uint64_t for_head, uint64_t index,
+                                     std::span<const std::byte> blocks,
+                                     std::span<const uint32_t> crcs);
+  // Its parts: the head, once all that a change of it needs is in memory, and the space; neither
+  // waits between being found and being used.
+  Task<Result<uint64_t>> early_head(Target target, uint64_t for_head, uint64_t index,
+                                    uint32_t count);
+  std::optional<Run> take_early(uint32_t count);
+  // The early record takes effect.
+  Task<Status> land(uint64_t head_id, uint64_t index, Run run, uint64_t sequence,
+                    std::span<const uint32_t> crcs);
   Task<Result<std::vector<Run>>> store_data(std::span<const std::byte> blocks);
   // `for_head`: the only head that the content fits, 0 for any. Return: journal frame, 0 when the
   // volume has another head by now.

@@ -8,9 +8,6 @@
 namespace hozon::store {
 namespace {
 
-// So many flushes after one write each make a habit; one that is broken ends it.
-constexpr uint64_t kHabit = 8;
-
 Task<void> sync_data(PoolCore& core) { (void)co_await core.sync_data(); }
 
 Task<void> sync_journal(PoolCore& core) { (void)co_await core.sync_journal(); }
@@ -44,12 +41,18 @@ Task<Status> Flusher::guest_flush() {
 
 void Flusher::note_write() {
   ++writes_;
-  const bool ahead = writes_ == 1 && single_writes_ >= kHabit && !running_;
+  const bool ahead = writes_ == 1 && has_habit() && !running_;
   if (ahead && core_.health && !core_.closing) core_.background.start(run());
 }
 
+bool Flusher::has_habit() const { return single_writes_ >= core_.options.flush_habit; }
+
+bool Flusher::expects_flush() const { return has_habit() && writes_ == 0 && !running_; }
+
 Task<void> Flusher::run() {
   running_ = true;
+  while (core_.early.is_running() && !mutant(Mutant::kEarlyMarked))
+    co_await core_.early.none();  // keeps W2
   const uint64_t covered = core_.journal.written_sequence();
   const uint64_t covered_mark = core_.journal.written_mark();
   core_.journal.begin_sync();

@@ -27,6 +27,8 @@ class Flusher {
   // write, and the flush that comes meets it half done.
   Task<Status> guest_flush();
   void note_write();
+  // Whether the next write is likely to be the only one before a flush.
+  bool expects_flush() const;
   // As flush(), and the mark that says so is durable too: frees blocks that waited for it.
   Task<Status> flush_mark();
   // A checkpoint holds everything up to `sequence`.
@@ -35,6 +37,7 @@ class Flusher {
 
  private:
   Task<void> run();
+  bool has_habit() const;
   PoolCore& core_;
   bool running_ = false;
   uint64_t writes_ = 0;         // since the last guest_flush()

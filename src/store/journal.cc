@@ -58,6 +58,32 @@ uint64_t Journal::append(std::string_view records, uint32_t count) {
   return frame.sequence;
 }
 
+uint64_t Journal::append_early(std::string_view record) {
+  HOZON_CHECK(!early_);
+  OpenFrame& frame = frame_for(record.size());
+  early_ = Early{.sequence = frame.sequence, .offset = frame.bytes.size(), .frame = {}};
+  return append(record, 1);
+}
+
+Status Journal::void_early() {
+  HOZON_CHECK(early_.has_value());
+  Early early = *std::exchange(early_, std::nullopt);
+  if (!state_) return state_;
+  for (OpenFrame& frame : open_)
+    if (frame.sequence == early.sequence) {
+      format::make_void(frame.bytes, early.offset);
+      return {};
+    }
+  format::make_void(early.frame, early.offset);
+  format::FrameHeader header;
+  std::memcpy(&header, early.frame.data(), sizeof(header));
+  format::seal_frame(early.frame, header);
+  const int error = device_.write_now(early.place, std::as_bytes(std::span(early.frame)));
+  if (error == 0) return {};
+  die(std::move(errno_error(-error, "write the pool's journal").error()));
+  return state_;
+}
+
 void Journal::append_empty() { frame_for(0); }
 
 Status Journal::write_out() {
@@ -89,12 +115,18 @@ Status Journal::write_frame(OpenFrame& frame) {
   header.mark = mark_;
   std::memcpy(header.pool_tag.data(), pool_id_.data(), header.pool_tag.size());
   format::seal_frame(frame.bytes, header);
+  const uint64_t place = format::kJournalHeaderBytes + ring_offset(head_);
+  const bool is_early = early_ && early_->sequence == frame.sequence;
+  if (is_early) {
+    early_->frame = frame.bytes;
+    early_->place = place;
+  }
   // Of the page that it ends in nothing else is in use yet, unless the frame began in it: the rest
   // is zeros, since the kernel would have to read a page of which only a part is written.
   if (const uint64_t end = head_ + size; end > round_up(head_, kPage))
     frame.bytes.resize(round_up(end, kPage) - head_);
-  const int error = device_.write_now(format::kJournalHeaderBytes + ring_offset(head_),
-                                      std::as_bytes(std::span(frame.bytes)));
+  const int error = device_.write_now(place, std::as_bytes(std::span(frame.bytes)));
+  if (is_early) device_.hasten(place, frame.bytes.size());
   if (error != 0 && !mutant(Mutant::kIgnoredJournalError))
     return errno_error(-error, "write the pool's journal");
   head_ += size;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,13 @@ class Journal {
   bool has_room(uint64_t bytes) const;
   // Adds encoded records, which stay together in one frame; returns the frame's sequence.
   uint64_t append(std::string_view records, uint32_t count);
+  // The same for one MAP record whose data is still being written: the device writes both at a
+  // time. Until one of the two below is called, which end this, there is no other (early_writes.h).
+  uint64_t append_early(std::string_view record);
+  void early_arrived() { early_.reset(); }
+  // The data never came: the record counts nowhere, in the kernel either. After an error the
+  // journal is dead.
+  Status void_early();
   // The sequence that append() would return now.
   uint64_t open_sequence() const { return next_sequence_; }
   bool has_open_records() const { return !open_.empty(); }
@@ -89,6 +97,13 @@ class Journal {
     uint32_t records;
     std::string bytes;
   };
+  // The early record, and its frame as it was written (empty: not yet).
+  struct Early {
+    uint64_t sequence;
+    size_t offset;  // of the record in the frame
+    std::string frame;
+    uint64_t place = 0;  // on the device
+  };
   OpenFrame& frame_for(uint64_t bytes);
   Status write_frame(OpenFrame& frame);
   uint64_t frame_bytes_max() const;
@@ -105,6 +120,7 @@ class Journal {
   uint64_t mark_ = 0;
   uint64_t written_mark_ = 0;
   std::vector<OpenFrame> open_;
+  std::optional<Early> early_;
   Event written_;
   Status state_;
 };

@@ -59,6 +59,11 @@ enum class Mutant : uint8_t {
   kGrowthForgetsTree,     // a tree that becomes higher loses what it held
   kShrinkLeavesMapping,   // a shrink does not look for mapped blocks
   kSplitSnapshot,         // the points of a set are made one after the other
+  kEarlyAnswers,          // others are answered while a record waits for its data
+  kEarlyMarked,           // a sync counts for a record whose data is being written
+  kEarlyFrozen,           // a checkpoint begins between a record and its effect
+  kEarlyCommitted,        // ... and so does a change of volumes or points
+  kEarlyKept,             // the record of a write that failed stays in the journal
   kEnd,
 };
 

@@ -46,6 +46,8 @@ struct OpenOptions {
   bool read_only = false;  // replay in memory, write nothing
   bool background = true;  // checkpoints and reclaiming run by themselves
   uint64_t checkpoint_idle_ns = 5'000'000'000;
+  // So many flushes after one write each make a habit; one that is broken ends it (flusher.h).
+  uint64_t flush_habit = 8;
 };
 
 struct ReturnItem {

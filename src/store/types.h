@@ -55,6 +55,7 @@ struct PoolStats {
   uint64_t points = 0;
   uint64_t reclaiming = 0;       // points whose space is still being given back
   uint64_t generation = 0;       // of the last checkpoint
+  uint64_t early_writes = 0;     // since the opening (early_writes.h)
   bool parked = false;           // guest writes wait for space
   bool filesystem_full = false;  // the space that is missing is below the pool
   bool read_only = false;        // after a failed sync or journal write

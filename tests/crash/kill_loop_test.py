@@ -3,7 +3,8 @@
 started on the same listening sockets. A client loses its connection, connects again, at once and without
 a refusal, repeats what was not answered, and sees no error. After every kill each unit in flight holds the
 old or the new write; every now and then, and in the end by a process that knows only the expected-state
-file, everything is read. Points are made and deleted while the kill comes.
+file, everything is read. Points are made and deleted while the kill comes. In one round of three the client flushes
+after each write, as a database's log does, so that the kill meets records that went ahead of their data.
 
   kill_loop_test.py --stored PROGRAM [--kills N] [--seed N]      prints the times from kill to first answer
 """
@@ -34,6 +35,7 @@ class Loop:
         self.server.call("volume.create", name="disk", size_bytes=UNITS * UNIT)
         self.client = self.server.nbd("disk")
         self.writes = self.repeated = self.points = 0
+        self.flushes_each = False
         self.took = []
         self.names = []  # of points that are there, or may be
 
@@ -54,6 +56,12 @@ class Loop:
                 self.submit(first, count, zero, self.state.send(first, count, zero))
                 self.writes += 1
 
+    def send_one(self):
+        count = self.random.choice((1, 1, 2, 4))
+        first = self.random.randrange(UNITS - count)
+        self.submit(first, count, False, self.state.send(first, count, False))
+        self.writes += 1
+
     def take(self, done):
         for tag, error, _ in done:
             if error:
@@ -63,8 +71,15 @@ class Loop:
 
     def write_for(self, seconds):
         end = time.monotonic() + seconds
+        if self.flushes_each:
+            self.finish()
         while time.monotonic() < end:
-            self.send_more()
+            if self.flushes_each:
+                self.send_one()
+                self.finish()
+                self.client.submit(nbd.FLUSH, 0, 0)
+            else:
+                self.send_more()
             self.take(self.client.collect(1))
 
     def finish(self):
@@ -88,8 +103,13 @@ class Loop:
     # --- the kill ---
     def kill(self):
         """Returns the seconds until a new connection got its first answer."""
-        self.send_more()
+        if self.flushes_each:
+            self.send_one()
+        else:
+            self.send_more()
         self.client._push()
+        if self.flushes_each:  # anywhere between the first step and the answer
+            time.sleep(self.random.uniform(0, 0.0003))
         begin = time.monotonic()
         self.server.kill()
         try:
@@ -133,6 +153,7 @@ class Loop:
 
     def run(self, kills):
         for number in range(kills):
+            self.flushes_each = self.random.random() < 1 / 3
             self.write_for(self.random.uniform(0.01, 0.25))
             link = self.disturb(number) if self.random.random() < 0.5 else None
             self.took.append(self.kill())

@@ -11,7 +11,8 @@ namespace hozon::sim {
 
 class Guest {
  public:
-  Guest(World& world, uint64_t seed) : world_(world), random_(seed) {}
+  Guest(World& world, uint64_t seed)
+      : world_(world), random_(seed), flushes_each_(random_.chance(1, 3)) {}
   Task<void> run();
 
  private:
@@ -33,6 +34,7 @@ class Guest {
 
   World& world_;
   Random random_;
+  bool flushes_each_;                          // of its writes, as a database does
   std::map<uint64_t, store::Target> targets_;  // kept as long as a connection keeps them
 };
 

@@ -15,6 +15,7 @@ Task<void> Guest::run() {
       co_await rest();
     } else if (dice < 42) {
       co_await write();
+      if (flushes_each_ && !world_.dead_) co_await flush();
     } else if (dice < 50) {
       co_await write_small();
     } else if (dice < 60) {

@@ -33,8 +33,9 @@ class Stage {
   Stage(std::unique_ptr<SimPower> power, uint64_t seed)
       : power_(std::move(power)), session_(*power_, seed) {}
 
-  static std::unique_ptr<SimPower> disks(uint64_t data_bytes) {
-    return std::make_unique<SimPower>(data_bytes, 256_KiB);
+  static std::unique_ptr<SimPower> disks(uint64_t data_bytes,
+                                         SimPower::Layout layout = SimPower::Layout::kTwoDisks) {
+    return std::make_unique<SimPower>(data_bytes, 256_KiB, layout);
   }
 
   bool create(uint64_t blocks) {
@@ -267,16 +268,39 @@ std::string write_over_a_lost_frame(uint64_t seed, uint64_t& crashes) {
   return stage.wrong();
 }
 
+// The data of a write whose record went ahead of it cannot be written; the write is repeated, as
+// every write is that another block can take, and answered. A kill must not take it back because of
+// the record of the first attempt.
+std::string fail_the_data_of_an_early_record(uint64_t seed, uint64_t& crashes) {
+  Stage stage(Stage::disks(1_MiB, SimPower::Layout::kOneDisk), seed);
+  if (!stage.create(16) || !stage.close()) return stage.wrong();
+  if (!stage.open({.background = false, .flush_habit = 0})) return stage.wrong();
+  stage.write(0, 1, 'a');
+  stage.flush();
+  // The first write from here on is the frame with the record, the second one the data.
+  stage.power().faults.push_back(FaultRule{.kind = IoOp::Kind::kWrite, .disk = 0, .nth = 2});
+  const uint64_t early_before = stage.wrong().empty() ? stage.pool().stats().early_writes : 0;
+  stage.write(0, 1, 'b');
+  if (!stage.wrong().empty()) return stage.wrong();
+  if (stage.pool().stats().early_writes == early_before) return "no record went ahead";
+  if (stage.power().faults[0].fired == 0) return "nothing failed";
+  ++crashes;
+  Stage after(stage.power().fork({.kind = CrashKind::kKill, .choice = Fate::Choice::kNone}), seed);
+  if (after.open() && after.letter(0) != 'b') after.note("an answered write is gone");
+  return after.wrong();
+}
+
 struct Plot {
   std::string_view name;
   std::string (*run)(uint64_t seed, uint64_t& crashes);
 };
-constexpr std::array<Plot, 5> kPlots = {{
+constexpr std::array<Plot, 6> kPlots = {{
     {"delete a point with a higher tree", delete_a_point_with_a_higher_tree},
     {"write while a point is reclaimed", write_while_a_point_is_reclaimed},
     {"discard twice at once", discard_twice_at_once},
     {"cut with one good superblock", cut_with_one_good_superblock},
     {"write over a lost frame", write_over_a_lost_frame},
+    {"fail the data of an early record", fail_the_data_of_an_early_record},
 }};
 
 }  // namespace

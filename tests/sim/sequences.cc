@@ -105,7 +105,8 @@ std::string Runner::open() {
   session_ = std::make_unique<Session>(*power_, random_.next());
   Result<std::unique_ptr<store::Pool>> opened;
   std::string wrong = call(
-      store::Pool::open(session_->executor, power_->data(), power_->journal(), {}), opened, "open");
+      store::Pool::open(session_->executor, power_->data(), power_->journal(), {.flush_habit = 0}),
+      opened, "open");
   if (!wrong.empty()) return wrong;
   if (!opened) {
     stopped_ = true;

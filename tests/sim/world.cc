@@ -54,6 +54,7 @@ WorldCounters& WorldCounters::operator+=(const WorldCounters& other) {
   clones += other.clones;
   deletes += other.deletes;
   parked += other.parked;
+  early_writes += other.early_writes;
   listed += other.listed;
   audited += other.audited;
   return *this;
@@ -134,6 +135,7 @@ World::Plan World::make_plan() {
 store::OpenOptions World::open_options() {
   store::OpenOptions options;
   options.node_cache_bytes = random_.pick<uint64_t>({64_KiB, 256_KiB, 4_MiB});
+  options.flush_habit = random_.pick<uint64_t>({1, 8});
   options.checkpoint_idle_ns = random_.pick<uint64_t>({1'000'000, 50'000'000, 5'000'000'000});
   return options;
 }
@@ -321,6 +323,7 @@ std::string World::run_actors(const Plan& plan) {
     if (!stuck.empty() || !made_room) break;
   }
   for (const FaultRule& rule : power_->faults) counters_.crashes.faults += rule.fired;
+  counters_.early_writes += pool().stats().early_writes;
   return wrong;
 }
 

@@ -59,6 +59,7 @@ struct WorldCounters {
   uint64_t lives = 0, steps = 0, writes = 0, reads = 0, flushes = 0, admin = 0, refused = 0;
   uint64_t groups = 0;  // snapshots of several volumes
   uint64_t snapshots = 0, returns = 0, clones = 0, deletes = 0, parked = 0;
+  uint64_t early_writes = 0;
   uint64_t listed = 0, audited = 0;  // times that an administration was followed by a comparison
   WorldCounters& operator+=(const WorldCounters& other);
 };

@@ -57,6 +57,7 @@ TEST(World, SurvivesKillsAndCutsAtRandomInstants) {
   EXPECT_GT(total.deletes, 800u);
   EXPECT_GT(total.listed, 10'000u);
   EXPECT_GT(total.audited, 3000u);
+  EXPECT_GT(total.early_writes, 500u);
 }
 
 TEST(World, SurvivesWithASmallJournalAndASmallPool) {
