@@ -22,10 +22,12 @@ using nlohmann::json;
 constexpr int kLoadMs = 600'000;
 constexpr int kContinueMs = 60'000;
 constexpr int kHelperEndMs = 10'000;
+constexpr int kPipeBytes = 1 << 20;
 
 Result<std::array<Fd, 2>> make_pipe() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
+  ::fcntl(ends[0], F_SETPIPE_SZ, kPipeBytes);  // only a help
   return std::array<Fd, 2>{Fd(ends[0]), Fd(ends[1])};
 }
 

@@ -10,11 +10,14 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "qemu/files.h"
+#include "qemu/stream_writer.h"
 
 namespace hozon {
 namespace {
 
-constexpr size_t kReadAhead = 8;  // requests of kNbdRequestBytesMax
+constexpr size_t kReadAhead = 12;  // requests of kNbdRequestBytesMax
+constexpr size_t kRecordShare =
+    256;  // a page's record is larger than the page by less than this part
 
 Status check_volume_size(const NbdVolume& volume, uint64_t ram_bytes) {
   const uint64_t needed = ram_header_offset(ram_bytes) + kRamTailBytes;
@@ -22,19 +25,6 @@ Status check_volume_size(const NbdVolume& volume, uint64_t ram_bytes) {
   return make_error(
       Code::kInvalidArgument, "the memory volume has {}, and {} of RAM need {}; make a larger one",
       format_bytes(volume.size_bytes()), format_bytes(ram_bytes), format_bytes(needed));
-}
-
-Status write_all(int stream, std::span<const std::byte> data, RamProgress& progress) {
-  while (!data.empty()) {
-    const ssize_t put = ::write(stream, data.data(), data.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0 && errno == EPIPE)
-      return make_error(Code::kUnavailable, "QEMU closed the incoming stream");
-    if (put <= 0) return errno_error(errno, "write the incoming stream of QEMU");
-    data = data.subspan(static_cast<size_t>(put));
-    progress.stream_bytes += static_cast<uint64_t>(put);
-  }
-  return {};
 }
 
 }  // namespace
@@ -214,7 +204,8 @@ namespace {
 // Reads the pages ahead, in order, and turns them into records.
 class PageLoader {
  public:
-  PageLoader(NbdVolume& volume, const RamImageInfo& info, int stream, RamProgress& progress)
+  PageLoader(NbdVolume& volume, const RamImageInfo& info, StreamWriter& stream,
+             RamProgress& progress)
       : volume_(volume), stream_(stream), progress_(progress), records_(info.ram_section) {}
 
   Status run(uint64_t ram_bytes) {
@@ -230,7 +221,7 @@ class PageLoader {
     while (!window_.empty())
       if (Status sent = send_oldest(); !sent) return sent;
     records_.end();
-    return write_all(stream_, records_.bytes(), progress_);
+    return stream_.put(std::move(records_.bytes()));
   }
   const PagesChecksum& checksum() const { return checksum_; }
 
@@ -248,6 +239,7 @@ class PageLoader {
     window_.pop_front();
     if (Status read = volume_.wait_for(request); !read) return read;
     const std::span<const std::byte> data(request->data);
+    records_.bytes().reserve(data.size() + data.size() / kRecordShare);
     for (size_t at = 0; at < data.size(); at += kPageBytes) {
       const auto page = data.subspan(at, kPageBytes);
       if (is_all_zeros(page)) continue;  // fresh RAM is zero
@@ -256,13 +248,11 @@ class PageLoader {
       checksum_.add((request->offset + at) / kPageBytes, crc32c(page));
       records_.add(request->offset + at, page);
     }
-    Status written = write_all(stream_, records_.bytes(), progress_);
-    records_.bytes().clear();
-    return written;
+    return stream_.put(std::exchange(records_.bytes(), {}));
   }
 
   NbdVolume& volume_;
-  const int stream_;
+  StreamWriter& stream_;
   RamProgress& progress_;
   PageRecords records_;
   PagesChecksum checksum_;
@@ -274,7 +264,8 @@ class PageLoader {
 
 namespace {
 
-Status load_pages(NbdVolume& volume, const RamImageInfo& info, int stream, RamProgress& progress) {
+Status load_pages(NbdVolume& volume, const RamImageInfo& info, StreamWriter& stream,
+                  RamProgress& progress) {
   PageLoader pages(volume, info, stream, progress);
   if (Status loaded = pages.run(info.ram_bytes); !loaded) return loaded;
   if (pages.checksum().page_count() == info.page_count &&
@@ -297,11 +288,13 @@ Status load_ram_image(const std::string& uri, uint64_t ram_bytes, int stream, in
   if (crc32c(thin) != info.thin_crc32c)
     return make_error(Code::kCorruption, "the device state in the memory image is damaged");
   progress.thin_bytes = thin.size();
-  const auto head = std::span(thin).first(info.insert_offset);
-  if (Status written = write_all(stream, head, progress); !written) return written;
+  StreamWriter writer(stream, progress.stream_bytes);
+  const auto tail_at = thin.begin() + static_cast<ptrdiff_t>(info.insert_offset);
+  if (Status written = writer.put({thin.begin(), tail_at}); !written) return written;
   if (pages == RamPages::kInStream)
-    if (Status loaded = load_pages(*volume, info, stream, progress); !loaded) return loaded;
-  return write_all(stream, std::span<const std::byte>(thin).subspan(info.insert_offset), progress);
+    if (Status loaded = load_pages(*volume, info, writer, progress); !loaded) return loaded;
+  if (Status written = writer.put({tail_at, thin.end()}); !written) return written;
+  return writer.finish();
 }
 
 }  // namespace hozon

@@ -7,14 +7,18 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
+#include <csignal>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <random>
+#include <thread>
 
 #include "base/crc32c.h"
 #include "qemu/ram_image.h"
 #include "qemu/stream_buffer.h"
+#include "qemu/stream_writer.h"
 
 namespace hozon {
 namespace {
@@ -270,6 +274,38 @@ TEST(RamStream, ManyPagesMakeManySections) {
   const auto thin = split(maker.bytes, sink);
   ASSERT_TRUE(thin) << thin.error().what;
   EXPECT_EQ(sink.pages.size(), kRam / kPageBytes);
+}
+
+TEST(StreamWriter, KeepsOrderAndSaysWhenNobodyReadsAnyMore) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  Fd read_end(ends[0]);
+  const Fd write_end(ends[1]);
+  ::signal(SIGPIPE, SIG_IGN);
+  std::atomic<uint64_t> written{0};
+  constexpr size_t kPieces = 50;
+  constexpr size_t kPieceBytes = 10'000;
+  std::string taken;
+  std::thread reader([&] {
+    std::array<char, 3000> part{};
+    while (taken.size() < kPieces * kPieceBytes)
+      taken.append(part.data(), static_cast<size_t>(::read(ends[0], part.data(), part.size())));
+  });
+  StreamWriter writer(write_end.get(), written);
+  for (size_t i = 0; i < kPieces; ++i)
+    ASSERT_TRUE(writer.put(std::vector<std::byte>(kPieceBytes, static_cast<std::byte>(i))));
+  ASSERT_TRUE(writer.finish());
+  reader.join();
+  EXPECT_EQ(written, kPieces * kPieceBytes);
+  for (size_t i = 0; i < taken.size(); ++i)
+    ASSERT_EQ(static_cast<size_t>(taken[i]), i / kPieceBytes) << "byte " << i;
+
+  read_end = Fd();
+  (void)writer.put(std::vector<std::byte>(kPieceBytes));
+  const Status failed = writer.finish();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Code::kUnavailable);
+  EXPECT_FALSE(writer.put({}));
 }
 
 TEST(RamImage, TheHeaderSurvivesARoundTripAndNothingElse) {
