@@ -20,6 +20,7 @@ constexpr int kContinueMs = 90'000;  // `cont` waits for a pool that is being re
 constexpr int kCancelMs = 10'000;
 constexpr int kDrainMs = 10'000;
 constexpr int kPollMs = 20;
+constexpr int kFinishPollMs = 2;
 constexpr int kAnswerMs = 2000;
 constexpr int kLostSaveMs = 60'000;
 
@@ -75,6 +76,15 @@ bool is_saving(const std::string& status) {
          status == "pre-switchover" || status == "wait-unplug" || status == "cancelling";
 }
 
+Status continue_after_save(QmpClient& qmp, int timeout_ms) {
+  const uint64_t end_us = monotonic_us() + static_cast<uint64_t>(timeout_ms) * 1000;
+  while (text_member(HOZON_TRY(qmp.call("query-status")), "status") == "finish-migrate" &&
+         monotonic_us() < end_us)
+    std::this_thread::sleep_for(std::chrono::milliseconds(kFinishPollMs));
+  HOZON_TRY(qmp.call("cont", json::object(), timeout_ms));
+  return {};
+}
+
 // The status file and its drafts, the log and the pid file.
 void Core::remove_helper_files(const std::string& machine_uuid, const std::string& name) const {
   std::error_code ignored;
@@ -127,7 +137,7 @@ Status Core::settle_save(const std::string& machine_uuid, bool run, bool live) {
   const auto state = guest->qmp->call("query-status");
   const std::string word = state ? text_member(*state, "status") : "";
   if (run && (word == "paused" || word == "postmigrate" || word == "finish-migrate"))
-    HOZON_TRY(guest->qmp->call("cont", json::object(), kContinueMs));
+    HOZON_TRY(continue_after_save(*guest->qmp, kContinueMs));
   return guests.settle(machine_uuid);
 }
 

@@ -321,7 +321,7 @@ bool MemorySave::waits_for_us(uint64_t since_first_page_us) const {
 // After the end of the save.
 Status MemorySave::let_run() {
   if (!was_up_ || suspends_) return {};
-  if (!live_) HOZON_TRY(qmp_->call("cont", json::object(), kStopMs));
+  if (!live_) HOZON_TRY(continue_after_save(*qmp_, kStopMs));
   // The RESUME may be waiting in the queue still.
   RamStatus ignored;
   for (int i = 0; !resumed_ && i < 20; ++i) {
