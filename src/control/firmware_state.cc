@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/stop_point.h"
 #include "qemu/files.h"
 #include "qemu/firmware.h"
 #include "qemu/nbd_volume.h"
@@ -57,6 +58,7 @@ Status reset_nvram(Core& core, const MachineRow& machine) {
       HOZON_TRY(NbdVolume::open(core.storage.uri(disk->pool, disk->volume), kPatienceMs));
   HOZON_TRY(volume->zero(0, volume->size_bytes()));
   HOZON_TRY(volume->flush());
+  stop_point("firmware.reset");
   HOZON_TRY(volume->write(0, std::as_bytes(std::span(content->data(), content->size()))));
   return volume->flush();
 }

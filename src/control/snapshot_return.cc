@@ -27,6 +27,7 @@ Result<uint64_t> journal_start(JobRun& run, const ReturnPlan& plan) {
   if (plan.with_memory)
     return run.journal("guest.load", {{"machine", plan.after.uuid},
                                       {"target", plan.target.uuid},
+                                      {"instant", plan.instant},
                                       {"run", plan.wanted == PowerState::kUp}});
   return run.journal("guest.start", {{"machine", plan.after.uuid},
                                      {"paused", plan.wanted == PowerState::kPaused}});
@@ -137,6 +138,7 @@ Result<json> Core::do_return(JobRun& run, const std::string& machine_uuid,
                  {"start", start},
                  {"paused", plan.wanted == PowerState::kPaused},
                  {"memory", plan.with_memory},
+                 {"instant", plan.instant},
                  {"run", plan.wanted == PowerState::kUp}});
   HOZON_TRY(run.journal("return.settle", settle));
   if (!plan.items.empty()) {

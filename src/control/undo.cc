@@ -18,11 +18,11 @@
 //   helper.end       {machine, name}           of a memory helper; QEMU is done with it
 //   save.settle      {machine, run, live}      the guest is free of a save that failed
 //   guest.start      {machine, paused, unless_returned}   not when that return has happened
-//   guest.load       {machine, target, run}    finishes the way back to a memory
+//   guest.load       {machine, target, run, instant}   finishes the way back to a memory
 //   freeze.end       {machine, name}           the guest is thawed
 //   guest.end        {machine}                 its memory is kept: QEMU ends
 //   resume.settle    {machine}                 its memory is kept still: QEMU ends
-//   return.settle    {machine, start, paused, memory, run} and a ReturnRecord
+//   return.settle    {machine, start, paused, memory, run, instant} and a ReturnRecord
 //                                              looks whether the disks were switched, and if so
 //                                              finishes the return
 //   preview.take_back {pool, volumes, kept}    the disks are what they were before the preview
@@ -176,7 +176,8 @@ Result<Settled> load_guest(Core& core, const json& arguments) {
       HOZON_TRY(core.inventory.snapshot(machine.uuid, text_of(arguments, "target")));
   const bool as_saved = target.memory.value("state_after_load", "up") == "up";
   const auto loaded = core.load_memory(
-      machine, target, link::bool_field_or(arguments, "run", as_saved).value_or(as_saved));
+      machine, target, link::bool_field_or(arguments, "run", as_saved).value_or(as_saved),
+      flag_of(arguments, "instant"));
   if (loaded) return Settled::kFinished;
   if (loaded.error().code == Code::kUnavailable) return std::unexpected(loaded.error());
   log_error("machine '{}' stays down: {}", machine.name, loaded.error().what);
@@ -206,6 +207,7 @@ Result<Settled> settle_return(Core& core, const json& arguments) {
              ? load_guest(core,
                           {{"machine", machine},
                            {"target", target},
+                           {"instant", flag_of(arguments, "instant")},
                            {"run", link::bool_field_or(arguments, "run", true).value_or(true)}})
              : start_guest(core, {{"machine", machine}, {"paused", flag_of(arguments, "paused")}});
 }
