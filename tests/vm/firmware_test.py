@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Proves: the variables of a UEFI machine and the state of its TPM are part of every snapshot: with memory, of
-the disks alone, of clones; they come back with a return and with its undo, and --reset-nvram begins anew.
+the disks alone, of clones; they come back with a return and with its undo, and --reset-nvram begins anew; a preview has the TPM of its snapshot.
 With the Secure Boot firmware variables are written through system management mode, which TCG has, and its
 enrolled keys are in force. (A kernel that is given directly is not verified: QEMU's way around.)
 
@@ -126,6 +126,43 @@ class UefiTest(FirmwareCase):
             self.returned("s", "--reset-nvram")
         with self.assertRaisesRegex(Failed, "not known: choose bios"):
             self.hozon("machine", "create", "odd", "--disk", "1M", "--firmware", "coreboot")
+
+
+class TpmPreviewTest(FirmwareCase):
+    def start(self, verb="start"):
+        self.hozon("machine", verb, self.name)
+        self.wait_shell(self.name)
+
+    def kill(self):
+        self.hozon("machine", "kill", self.name, "--yes")
+
+    def test_a_preview_has_the_tpm_of_its_snapshot_and_an_undo_that_of_before(self):
+        self.boot_uefi("bios", "--tpm")
+        self.assertFalse(self.has_index())
+        self.hozon("snapshot", "create", self.name, "disks", "--quiesce", "skip")
+        self.snapshot("live")
+        self.assertEqual(self.tpm(DEFINE), "00000000")
+        for name, verb in (("disks", "start"), ("live", "resume")):
+            self.assertTrue(self.has_index())
+            self.kill()
+            self.hozon("snapshot", "preview", self.name, name)
+            self.start(verb)
+            self.assertFalse(self.has_index(), name)
+            # What the TPM learns in a preview is gone with it.
+            self.assertEqual(self.tpm(DEFINE), "00000000")
+            self.kill()
+            self.hozon("snapshot", "undo", self.name)
+            self.start()
+        self.assertTrue(self.has_index())
+        self.kill()
+        self.hozon("snapshot", "preview", self.name, "disks")
+        self.hozon("snapshot", "commit", self.name)
+        self.start()
+        self.assertFalse(self.has_index())
+        self.kill()
+        self.hozon("machine", "undo", self.name)
+        self.start()
+        self.assertTrue(self.has_index())
 
 
 class SecureFirmwareTest(FirmwareCase):
