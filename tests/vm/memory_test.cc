@@ -252,10 +252,11 @@ TEST_F(MemoryTest, DamageIsFoundBeforeAnythingRuns) {
   const uint64_t ram = machine_->spec.memory_bytes;
   // A page, the device state, the header: one byte of each at a time.
   for (const uint64_t at : {20_MiB + 5, ram + 4096 + 100, ram + 20}) {
-    std::vector<std::byte> byte(1);
-    ASSERT_TRUE((*volume)->read(at, byte));
-    byte[0] ^= std::byte{1};
-    ASSERT_TRUE((*volume)->write(at, byte));
+    std::vector<std::byte> unit(kNbdUnit);
+    const uint64_t place = at / kNbdUnit * kNbdUnit;
+    ASSERT_TRUE((*volume)->read(place, unit));
+    unit[at - place] ^= std::byte{1};
+    ASSERT_TRUE((*volume)->write(place, unit));
     ASSERT_TRUE((*volume)->flush());
     VmMachine restored(path(fmt::format("r{}", at)), *disk_);
     restored.spec = machine_->spec;
@@ -263,8 +264,8 @@ TEST_F(MemoryTest, DamageIsFoundBeforeAnythingRuns) {
     ASSERT_FALSE(loaded) << "damage at " << at;
     EXPECT_EQ(loaded.error().code, Code::kCorruption) << loaded.error().what;
     EXPECT_TRUE(restored.process->wait_end(5000)) << "QEMU does not go on with half a memory";
-    byte[0] ^= std::byte{1};
-    ASSERT_TRUE((*volume)->write(at, byte));
+    unit[at - place] ^= std::byte{1};
+    ASSERT_TRUE((*volume)->write(place, unit));
     ASSERT_TRUE((*volume)->flush());
   }
   VmMachine restored(path("r"), *disk_);
