@@ -243,6 +243,7 @@ bool is_read_only(std::string_view op) {
       std::string_view{"point.ancestors"},   std::string_view{"point.exclusive"},
       std::string_view{"pool.damage"},       std::string_view{"pool.scrub.show"},
       std::string_view{"pool.scrub.cancel"}, std::string_view{"point.changed"},
+      std::string_view{"points.freed"},
   };
   return std::ranges::find(kReading, op) != kReading.end();
 }

@@ -298,6 +298,31 @@ Task<Answer> point_exclusive(Pool& pool, Request request) {
   co_return json{{"bytes", bytes}};
 }
 
+// The points are [[volume, point], ...], an empty point being the head; `volumes` adds all that
+// these volumes have.
+Task<Answer> points_freed(Pool& pool, Request request) {
+  std::vector<store::Target> targets;
+  const json points = request.parameters.value("points", json::array());
+  for (const json& pair : points) {
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string())
+      co_return make_error(Code::kInvalidArgument, "a point is [volume, point]");
+    HOZON_CO_TRY(const store::Target target,
+                 pool.target(pair[0].get<std::string>(), pair[1].get<std::string>()));
+    targets.push_back(target);
+  }
+  if (request.parameters.contains("volumes")) {
+    HOZON_CO_TRY(const auto volumes, link::strings_field(request.parameters, "volumes"));
+    for (const std::string& volume : volumes) {
+      HOZON_CO_TRY(const store::Target head, pool.target(volume));
+      targets.push_back(head);
+      HOZON_CO_TRY(const auto infos, pool.points(volume));
+      for (const store::PointInfo& info : infos) targets.push_back({head.volume_id, info.id});
+    }
+  }
+  HOZON_CO_TRY(const store::FreedBytes freed, co_await pool.freed_bytes(std::move(targets)));
+  co_return json{{"data_bytes", freed.data_bytes}, {"map_bytes", freed.map_bytes}};
+}
+
 // A page of the ranges that differ between two points, of different branches too: those that begin
 // in [offset, offset + length), at most `most`, and where the next page begins.
 Task<Answer> point_changed(Pool& pool, Request request) {
@@ -344,9 +369,9 @@ constexpr std::array kOperations = {
     Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
     Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
     Operation{"point.changed", point_changed},     Operation{"point.exclusive", point_exclusive},
-    Operation{"pool.damage", pool_damage},         Operation{"pool.scrub.start", scrub_start},
-    Operation{"pool.scrub.show", scrub_show},      Operation{"pool.scrub.cancel", scrub_cancel},
-    Operation{"pool.defragment", pool_defragment},
+    Operation{"points.freed", points_freed},       Operation{"pool.damage", pool_damage},
+    Operation{"pool.scrub.start", scrub_start},    Operation{"pool.scrub.show", scrub_show},
+    Operation{"pool.scrub.cancel", scrub_cancel},  Operation{"pool.defragment", pool_defragment},
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "store/data_path.h"
 #include "store/defragmenter.h"
 #include "store/flusher.h"
+#include "store/freed_walk.h"
 #include "store/headroom.h"
 #include "store/mutants.h"
 #include "store/opener.h"
@@ -459,6 +460,23 @@ PoolStats Pool::stats() const { return core_->stats(); }
 Task<Result<uint64_t>> Pool::exclusive_bytes(std::string volume, std::string point) {
   HOZON_CO_TRY(const Point* const found, find_point(*core_, volume, point));
   co_return co_await core_->reclaimer->exclusive_bytes(found->id);
+}
+
+Task<Result<FreedBytes>> Pool::freed_bytes(std::vector<Target> targets) {
+  if (targets.empty()) co_return make_error(Code::kInvalidArgument, "no points were named");
+  const Mutex::Guard guard = co_await core_->reclaimer->pause();
+  std::vector<const Point*> points;
+  for (const Target& target : targets) {
+    const Volume* const volume = core_->catalog.volume_by_id(target.volume_id);
+    const Point* point = volume == nullptr      ? nullptr
+                         : target.point_id == 0 ? volume->head
+                                                : core_->catalog.point_by_id(target.point_id);
+    if (point == nullptr || !point->is_readable())
+      co_return make_error(Code::kNotFound, "a point was deleted meanwhile");
+    if (std::ranges::find(points, point) == points.end()) points.push_back(point);
+  }
+  FreedWalk walk(*core_, std::move(points));
+  co_return co_await walk.run();
 }
 
 Task<Result<uint64_t>> Pool::mapped_bytes(Target target) {

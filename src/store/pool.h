@@ -144,6 +144,8 @@ class Pool {
   PoolStats stats() const;
   // Bytes that deleting this point alone would give back.
   Task<Result<uint64_t>> exclusive_bytes(std::string volume, std::string point);
+  // Bytes that deleting all of these together would give back. kInvalidArgument: none.
+  Task<Result<FreedBytes>> freed_bytes(std::vector<Target> targets);
   // Bytes of blocks that the target maps (shared ones included).
   Task<Result<uint64_t>> mapped_bytes(Target target);
   Task<Status> checkpoint();

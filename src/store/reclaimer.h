@@ -34,6 +34,8 @@ class Reclaimer {
   void wake() { wake_.pulse(); }
   // Works until nothing is queued. Errors: those of reading map nodes.
   Task<Status> drain();
+  // Nothing is reclaimed, and no point leaves the history, as long as the guard lives.
+  Mutex::Lock pause() { return mutex_.lock(); }
   // Bytes that deleting the point would give back now.
   Task<Result<uint64_t>> exclusive_bytes(uint64_t point_id);
   void note_unshared(const Point& point, uint8_t level, uint64_t index, Edge edge);

@@ -107,6 +107,12 @@ struct ScrubReport {
   uint64_t damaged_left_out = 0;
 };
 
+// What deleting a set of points would give back.
+struct FreedBytes {
+  uint64_t data_bytes = 0;
+  uint64_t map_bytes = 0;  // of nodes that lead to data
+};
+
 // What defragmenting a volume did.
 struct DefragmentReport {
   uint64_t bytes_examined = 0;  // mapped
