@@ -35,6 +35,7 @@ HOMES = {
     r"^CLI/": {"cli", "main"},
     r"^sqlite3\.h$": {"control"},
     r"^libnbd\.h$": {"qemu"},
+    r"^cctz/": {"control"},
     r"^liburing\.h$": {"io"},
     r"^spdlog/": {"base"},
     r"^isa-l": {"base"},

@@ -41,6 +41,24 @@
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/clone     {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/rename    {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/describe  {description}
+//   POST   /v1/machines/{machine}/tag                {tags}
+//   POST   /v1/machines/{machine}/initial            {snapshot}: "" for none
+//   GET    /v1/machines/{machine}/sizes?snapshots=a,b
+//   GET    /v1/pools/{pool}/sizes
+//   GET    /v1/templates                    POST     {name, machine, snapshot, description}
+//   GET    /v1/templates/{template}         DELETE
+//   GET    /v1/groups                       POST     {name, machines, description, quiesce, tags,
+//                                                     expires_in_s}
+//   GET    /v1/groups/{group}               DELETE
+//   POST   /v1/groups/{group}/return                 {state}
+//   GET    /v1/schedules                    POST     {name, enabled, rule, zone, machines: {names,
+//                                                     tags, states, all}, kind, retention: {last,
+//                                                     within_s, hourly, daily, weekly, monthly,
+//                                                     yearly}, jitter_s, parallel, catch_up}
+//   GET    /v1/schedules/{schedule}         DELETE
+//   GET    /v1/schedules/{schedule}/preview?runs= &until_ns= &machine=
+//   POST   /v1/schedules/{schedule}/edit             what is there changes
+//   POST   /v1/schedules/{schedule}/enable | disable | run
 //
 // Everything but GET (and cancel) makes a job: 202 with the job and its Location. With ?wait=true
 // it is answered when the job has ended: 200 with the job's result, or the job's error as a problem

@@ -1,6 +1,9 @@
 #include "api/description.h"
 
+#include "control/groups.h"
 #include "control/names.h"
+#include "control/schedule.h"
+#include "control/schedule_rule.h"
 #include "control/types.h"
 
 namespace hozon::api {
@@ -78,7 +81,11 @@ std::vector<RouteDescription> of_access() {
         number("expires_in_s", "0: never", control::kExpirySecondsMax)}},
       {"DELETE", "/v1/tokens/{token}", "Revoke a token", {}, "Token"},
       {"GET", "/v1/peers", "Users of this host with rights of their own", {}, "Peer", true},
-      {"PUT", "/v1/peers/{user}", "Say what a user of this host may do", {required(rights)}, "Peer"},
+      {"PUT",
+       "/v1/peers/{user}",
+       "Say what a user of this host may do",
+       {required(rights)},
+       "Peer"},
       {"DELETE", "/v1/peers/{user}", "Take a user's rights away"},
       {"GET",
        "/v1/audit",
@@ -196,7 +203,10 @@ std::vector<RouteDescription> of_machines() {
         text("initrd", "Absolute path of its initial RAM disk"),
         text("append", "The kernel's command line"),
         one_of("firmware", "What it boots with", {"bios", "uefi", "uefi-secure"}),
-        flag("tpm", "With a TPM 2.0")},
+        flag("tpm", "With a TPM 2.0"), kTags,
+        text("template", "What it is made from", control::kMachineNameMax),
+        text("return_on_shutdown", "A snapshot of this name is made; it returns to that when down",
+             control::kSnapshotNameMax)},
        "Machine"},
       {"POST",
        one + "/start",
@@ -224,6 +234,13 @@ std::vector<RouteDescription> of_machines() {
        "How many snapshots it may have",
        {required(number("snapshots", "0: any number", kSmallNumberMax))},
        "Machine"},
+      {"POST", one + "/tag", "Set its tags, by which schedules choose it", {kTags}, "Machine"},
+      {"POST",
+       one + "/initial",
+       "Say to which snapshot it returns whenever it goes down",
+       {required(text("snapshot", "Empty: none", control::kSnapshotNameMax))},
+       "Machine"},
+      {"GET", one + "/sizes", "What its snapshots cost, one by one and together"},
       {"DELETE", one, "Delete it with its disks and snapshots"},
   };
 }
@@ -316,6 +333,88 @@ std::vector<RouteDescription> of_snapshots() {
   };
 }
 
+std::vector<Field> schedule_fields() {
+  const Field machines = {
+      .name = "machines",
+      .type = kObject,
+      .help = "Which it chooses, each time it runs",
+      .fields = {texts("names", "Of these names", 1000),
+                 texts("tags", "With one of these tags", 1000),
+                 texts("states", "up, paused, down", 1000), flag("all", "All of them")}};
+  const Field retention = {
+      .name = "retention",
+      .type = kObject,
+      .help = "What stays; all that any of them names, and the newest",
+      .fields = {number("last", "The newest so many", control::kRetentionMax),
+                 number("within_s", "As old as this at most", control::kExpirySecondsMax),
+                 number("hourly", "One of each of so many hours", control::kRetentionMax),
+                 number("daily", "Of days", control::kRetentionMax),
+                 number("weekly", "Of weeks", control::kRetentionMax),
+                 number("monthly", "Of months", control::kRetentionMax),
+                 number("yearly", "Of years", control::kRetentionMax)}};
+  return {kDescription,
+          text("rule", "When: 'daily at 02:00', 'weekly on mon at 02:00', 'hourly', 'cron ...'",
+               control::ScheduleRule::kTextMax),
+          text("zone", "Time zone, such as Europe/Berlin", 64),
+          machines,
+          one_of("kind", "Of its snapshots", {"disk", "quiesced", "memory"}),
+          retention,
+          number("jitter_s", "Each machine's turn comes up to so much later",
+                 control::kJitterSecondsMax),
+          number("parallel", "Machines at a time", control::kParallelMax),
+          one_of("catch_up", "What to do about missed runs", {"latest", "none"})};
+}
+
+std::vector<RouteDescription> of_collections() {
+  const std::string schedule = "/v1/schedules/{schedule}";
+  std::vector<Field> created = {required(text("name", "Its name", control::kScheduleNameMax)),
+                                flag("enabled", "Whether it runs")};
+  for (const Field& field : schedule_fields()) created.push_back(field);
+  return {
+      {"GET", "/v1/schedules", "Schedules", {}, "", true, {"name", "enabled"}},
+      {"GET", schedule, "A schedule and its latest runs"},
+      {"GET", schedule + "/preview", "Its next runs, and what will be kept"},
+      {"POST", "/v1/schedules", "Make a schedule", created},
+      {"POST", schedule + "/edit", "Change what is given", schedule_fields()},
+      {"POST", schedule + "/enable", "Let it run"},
+      {"POST", schedule + "/disable", "Do not let it run"},
+      {"POST", schedule + "/run", "Run it once, now"},
+      {"DELETE", schedule, "Delete it; its snapshots stay"},
+      {"GET", "/v1/templates", "Templates", {}, "", true, {"name", "pool"}},
+      {"GET", "/v1/templates/{template}", "A template"},
+      {"POST",
+       "/v1/templates",
+       "Make a template from a snapshot or a machine",
+       {required(text("name", "Its name", control::kMachineNameMax)),
+        required(text("machine", "Name or uuid")),
+        text("snapshot", "Empty: the machine as it is now", control::kSnapshotNameMax),
+        kDescription}},
+      {"DELETE", "/v1/templates/{template}", "Delete it; machines made from it stay"},
+      {"GET",
+       "/v1/groups",
+       "Groups: snapshots of several machines of one instant",
+       {},
+       "",
+       true,
+       {"name"}},
+      {"GET", "/v1/groups/{group}", "A group"},
+      {"POST",
+       "/v1/groups",
+       "Snapshot several machines at one instant",
+       {required(text("name", "Of the group and of each snapshot", control::kSnapshotNameMax)),
+        required(texts("machines", "Names or uuids", control::kGroupMachinesMax)), kDescription,
+        one_of("quiesce", "Freeze the guests' file systems", {"", "require", "try", "skip"}), kTags,
+        number("expires_in_s", "0: never", control::kExpirySecondsMax)}},
+      {"POST",
+       "/v1/groups/{group}/return",
+       "Take all of its machines back",
+       {one_of("state", "As what they end",
+               {"", "as-captured", "running", "paused", "suspended", "down"})}},
+      {"DELETE", "/v1/groups/{group}", "Delete its snapshots, all or none"},
+      {"GET", "/v1/pools/{pool}/sizes", "Who uses how much of it"},
+  };
+}
+
 std::string where_of(const std::string& path, const Field& field) {
   return path.empty() ? field.name : path + "." + field.name;
 }
@@ -403,7 +502,8 @@ Status check_fields(const std::vector<Field>& fields, const Json& object, const 
 const std::vector<RouteDescription>& route_descriptions() {
   static const std::vector<RouteDescription> kAll = [] {
     std::vector<RouteDescription> all;
-    for (auto part : {of_instance(), of_access(), of_storage(), of_machines(), of_snapshots()})
+    for (auto part : {of_instance(), of_access(), of_storage(), of_machines(), of_snapshots(),
+                      of_collections()})
       for (RouteDescription& route : part) all.push_back(std::move(route));
     return all;
   }();

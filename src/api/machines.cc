@@ -38,6 +38,17 @@ Result<control::MachineRequest> decode_machine_request(const std::string& body) 
   request.append = HOZON_TRY(fields.text_or("append", ""));
   request.firmware = HOZON_TRY(fields.text_or("firmware", request.firmware));
   request.tpm = HOZON_TRY(fields.flag_or("tpm", false));
+  request.tags = HOZON_TRY(fields.texts_or_none("tags"));
+  request.from_template = HOZON_TRY(fields.text_or("template", ""));
+  request.return_on_shutdown = HOZON_TRY(fields.text_or("return_on_shutdown", ""));
+  if (!request.from_template.empty()) {
+    if (!fields.has("pool")) request.pool.clear();
+    if (!fields.has("memory_bytes")) request.memory_bytes = 0;
+    if (!fields.has("cpus")) request.cpus = 0;
+    if (fields.has("firmware") || fields.has("nic_count"))
+      return make_error(Code::kInvalidArgument,
+                        "firmware and NICs of a machine from a template are those of the template");
+  }
   for (JsonFields& disk : HOZON_TRY(fields.objects_or_none("disks"))) {
     control::DiskRequest wanted;
     wanted.size_bytes = HOZON_TRY(disk.number_or("size_bytes", 0));
@@ -74,6 +85,20 @@ Result<JobId> post_quota(Control& control, const Request& request, const Caller&
   const unsigned snapshots = HOZON_TRY(small_number(fields, "snapshots", 0));
   HOZON_TRY(fields.finish());
   return control.start_machine_quota(request.part("machine"), snapshots, caller);
+}
+
+Result<JobId> post_tag(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::vector<std::string> tags = HOZON_TRY(fields.texts_or_none("tags"));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_tag(request.part("machine"), tags, caller);
+}
+
+Result<JobId> post_initial(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const std::string snapshot = HOZON_TRY(fields.text("snapshot"));
+  HOZON_TRY(fields.finish());
+  return control.start_machine_initial(request.part("machine"), snapshot, caller);
 }
 
 Result<JobId> post_freeze(Control& control, const Request& request, const Caller& caller) {
@@ -140,6 +165,8 @@ void add_machines(Router& router, Control& control) {
   add_job_route(router, control, "POST", one + "/undo", {}, Body::kOptional,
                 plain(control, &Control::start_machine_undo));
   add_job_route(router, control, "POST", one + "/quota", {}, Body::kRequired, bind(post_quota));
+  add_job_route(router, control, "POST", one + "/initial", {}, Body::kRequired, bind(post_initial));
+  add_job_route(router, control, "POST", one + "/tag", {}, Body::kRequired, bind(post_tag));
   add_job_route(router, control, "DELETE", one, {}, Body::kNone,
                 plain(control, &Control::start_machine_delete));
 }

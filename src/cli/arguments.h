@@ -22,6 +22,14 @@ struct Arguments;
 class Context;
 using Command = std::function<Result<ExitCode>(const Arguments&, Context&)>;
 
+// What only schedules take. Empty or 0: not given.
+struct ScheduleArguments {
+  std::string when, zone, kind, catch_up, jitter, at;
+  std::vector<std::string> states, keep;
+  uint64_t parallel = 0, count = 0;
+  bool disabled = false;
+};
+
 struct Arguments {
   Command command;
   bool needs_directory = true;
@@ -55,6 +63,9 @@ struct Arguments {
   std::vector<uint64_t> disk_sizes;
   std::vector<std::string> disks;
   std::vector<std::string> tags;
+  std::vector<std::string> machines;
+  std::string group, from_template, return_on_shutdown;
+  ScheduleArguments schedule;
   std::string expires;
   std::string settings_from, memory_from;
   uint64_t size_bytes = 0;

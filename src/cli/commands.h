@@ -82,6 +82,32 @@ CommandResult peer_remove(const Arguments& args, Context& context);
 CommandResult audit_list(const Arguments& args, Context& context);
 
 CommandResult events(const Arguments& args, Context& context);
+CommandResult machine_tag(const Arguments& args, Context& context);
+
+CommandResult machine_initial(const Arguments& args, Context& context);
+CommandResult snapshot_sizes(const Arguments& args, Context& context);
+CommandResult pool_sizes(const Arguments& args, Context& context);
+
+CommandResult template_create(const Arguments& args, Context& context);
+CommandResult template_list(const Arguments& args, Context& context);
+CommandResult template_show(const Arguments& args, Context& context);
+CommandResult template_delete(const Arguments& args, Context& context);
+
+CommandResult group_create(const Arguments& args, Context& context);
+CommandResult group_list(const Arguments& args, Context& context);
+CommandResult group_show(const Arguments& args, Context& context);
+CommandResult group_return(const Arguments& args, Context& context);
+CommandResult group_delete(const Arguments& args, Context& context);
+
+CommandResult schedule_create(const Arguments& args, Context& context);
+CommandResult schedule_list(const Arguments& args, Context& context);
+CommandResult schedule_show(const Arguments& args, Context& context);
+CommandResult schedule_edit(const Arguments& args, Context& context);
+CommandResult schedule_enable(const Arguments& args, Context& context);
+CommandResult schedule_disable(const Arguments& args, Context& context);
+CommandResult schedule_run(const Arguments& args, Context& context);
+CommandResult schedule_preview(const Arguments& args, Context& context);
+CommandResult schedule_delete(const Arguments& args, Context& context);
 
 CommandResult job_list(const Arguments& args, Context& context);
 CommandResult job_show(const Arguments& args, Context& context);

@@ -66,6 +66,15 @@ Names names_of(const Result<std::vector<client::Json>>& items) {
   return names;
 }
 
+Names names_at(client::Client& client, const std::string& path) {
+  Names names;
+  const auto answer = client.read(path);
+  if (!answer || !answer->contains("items")) return names;
+  for (const client::Json& item : (*answer)["items"])
+    names.push_back(client::text_of(item, "name"));
+  return names;
+}
+
 // What can stand for a positional of that name; `given` are the words before it.
 Names names_for(client::Client& client, const GrammarVerb& verb, const std::string& positional,
                 const Names& given) {
@@ -83,6 +92,10 @@ Names names_for(client::Client& client, const GrammarVerb& verb, const std::stri
   if (noun == "snapshot" && !given.empty() && last != "create" &&
       (positional == "NAME" || positional == "FROM" || positional == "TO"))
     return names_of_snapshots(client, given.front(), verb.path.size() == 3);
+  const bool collection = noun == "schedule" || noun == "template" || noun == "group";
+  if (collection && given.empty()) return names_at(client, "/v1/" + noun + "s");
+  if (noun == "template" && positional == "SNAPSHOT" && given.size() == 2)
+    return names_of_snapshots(client, given.back(), false);
   if (noun == "token") return names_of(client.tokens());
   if (noun == "peer") return names_of(client.peers());
   return {};

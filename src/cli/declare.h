@@ -58,6 +58,9 @@ void declare_pools(CLI::App& root, Arguments& arguments);
 void declare_volumes(CLI::App& root, Arguments& arguments);
 void declare_machines(CLI::App& root, Arguments& arguments);
 void declare_snapshots(CLI::App& root, Arguments& arguments);
+void declare_templates(CLI::App& root, Arguments& arguments);
+void declare_groups(CLI::App& root, Arguments& arguments);
+void declare_schedules(CLI::App& root, Arguments& arguments);
 void declare_jobs(CLI::App& root, Arguments& arguments);
 void declare_access(CLI::App& root, Arguments& arguments);
 

@@ -19,6 +19,10 @@ void declare_machines(CLI::App& root, Arguments& a) {
       .text("--append", a.append, "Command line of the kernel")
       .text("--firmware", a.firmware, "What it boots with: bios (default), uefi, uefi-secure")
       .flag("--tpm", a.tpm, "With a TPM, whose state belongs to every snapshot")
+      .list("--tags", a.tags, "Tags, by which schedules choose machines")
+      .text("--template", a.from_template, "Made from this template: disks and devices are its")
+      .text("--return-on-shutdown", a.return_on_shutdown,
+            "A snapshot of this name is made with it; it returns to that whenever it goes down")
       .text("--description", a.description, "What it is for")
       .text("--pool", a.pool, "Pool of its disks (default main)");
   add_verb(noun, a, "list", "List machines", "hozon machine list", machine_list);
@@ -71,6 +75,15 @@ void declare_machines(CLI::App& root, Arguments& a) {
              "hozon machine quota web 30", machine_quota)
       .required("MACHINE", a.object, which)
       .required("N", a.second, "The number, those made by the system counted; or off");
+  add_change(noun, a, "tag",
+             "Set a machine's tags, by which schedules choose it; none takes them away",
+             "hozon machine tag web production db", machine_tag)
+      .required("MACHINE", a.object, which)
+      .any("TAG", a.others, "The tags");
+  add_change(noun, a, "initial", "Say to which snapshot a machine returns whenever it goes down",
+             "hozon machine initial kiosk clean", machine_initial)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, "Name of the snapshot, which is pinned for it; or off");
   add_change(noun, a, "delete", "Delete a machine with its disks and snapshots",
              "hozon machine delete web", machine_delete)
       .required("MACHINE", a.object, which)
@@ -138,6 +151,10 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "tree", "Show how the snapshots grew, and where the machine stands now",
            "hozon snapshot tree web", snapshot_tree)
       .required("MACHINE", a.object, which);
+  add_verb(noun, a, "sizes", "Show what snapshots cost, one by one and together",
+           "hozon snapshot sizes web before after", snapshot_sizes)
+      .required("MACHINE", a.object, which)
+      .any("NAME", a.others, "Names of the snapshots (default: all)");
   add_verb(noun, a, "show", "Show a snapshot", "hozon snapshot show web before-upgrade",
            snapshot_show)
       .required("MACHINE", a.object, which)

@@ -36,6 +36,9 @@ void declare_pools(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "list", "List pools", "hozon pool list", pool_list);
   add_verb(noun, a, "show", "Show a pool", "hozon pool show main", pool_show)
       .required("POOL", a.object, "Name of the pool");
+  add_verb(noun, a, "sizes", "Show who uses how much of a pool", "hozon pool sizes main",
+           pool_sizes)
+      .required("POOL", a.object, "Name of the pool");
   add_change(noun, a, "check", "Verify a pool while it is served", "hozon pool check main --data",
              pool_check)
       .required("POOL", a.object, "Name of the pool")

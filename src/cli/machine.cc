@@ -1,4 +1,6 @@
 // hozon machine ... (the console is in console.cc)
+#include <fmt/ranges.h>
+
 #include "base/units.h"
 #include "cli/commands.h"
 
@@ -20,8 +22,10 @@ Details machine_details(const client::Machine& machine) {
   details.add("Name", machine.name);
   details.add("UUID", machine.uuid);
   details.add("Description", machine.description);
+  details.add("Tags", fmt::format("{}", fmt::join(client::texts_of(machine.json, "tags"), ", ")));
   details.add("State", state_text(machine));
   details.add("In preview of", machine.preview);
+  details.add("When down, returns to", client::text_of(machine.json, "initial_snapshot"));
   details.add("Locked by", machine.locked_by);
   details.add("Memory", format_bytes(machine.memory_bytes));
   details.add("CPUs", std::to_string(machine.cpus));
@@ -63,7 +67,7 @@ CommandResult machine_create(const Arguments& args, Context& context) {
     request.disks.push_back({.size_bytes = 0, .image = absolute_path(args.image)});
   for (const uint64_t size_bytes : args.disk_sizes)
     request.disks.push_back({.size_bytes = size_bytes, .image = {}});
-  if (request.disks.empty() && args.kernel.empty())
+  if (request.disks.empty() && args.kernel.empty() && args.from_template.empty())
     return make_error(Code::kInvalidArgument,
                       "machine '{}' has nothing to start from: give --image, --disk or --kernel",
                       args.object);
@@ -76,6 +80,9 @@ CommandResult machine_create(const Arguments& args, Context& context) {
   request.append = args.append;
   request.firmware = args.firmware;
   request.tpm = args.tpm;
+  request.tags = args.tags;
+  request.from_template = args.from_template;
+  request.return_on_shutdown = args.return_on_shutdown;
   const client::Json result = HOZON_TRY(context.client().create_machine(request));
   context.printer().done(result, args.object,
                          "Machine {} is ready. Start it: hozon machine start {}", args.object,

@@ -292,6 +292,9 @@ void declare_all(CLI::App& root, Arguments& arguments) {
   declare_volumes(root, arguments);
   declare_machines(root, arguments);
   declare_snapshots(root, arguments);
+  declare_templates(root, arguments);
+  declare_groups(root, arguments);
+  declare_schedules(root, arguments);
   declare_jobs(root, arguments);
   declare_access(root, arguments);
 }

@@ -34,6 +34,8 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   details.add("Machine was", snapshot.machine_state);
   details.add("Grew from", snapshot.parent_name);
   details.add("Tags", fmt::format("{}", fmt::join(snapshot.tags, ", ")));
+  details.add("In group", client::text_of(snapshot.json, "group"));
+  details.add("Made by schedule", client::text_of(snapshot.json, "schedule"));
   if (snapshot.pinned) details.add("Pinned", snapshot.pin_reason);
   if (snapshot.expires_ns != 0) details.add("Expires", time_text(snapshot.expires_ns));
   details.add("Consistency",

@@ -33,6 +33,16 @@ CommandResult snapshot_tag(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+CommandResult machine_tag(const Arguments& args, Context& context) {
+  const client::Json result = HOZON_TRY(context.client().perform(
+      "POST", "/v1/machines/" + client::percent_encode(args.object) + "/tag",
+      {{"tags", args.others}}));
+  context.printer().done(
+      result, args.object, "Machine {} has {}.", args.object,
+      args.others.empty() ? "no tags" : fmt::format("the tags {}", fmt::join(args.others, ", ")));
+  return ExitCode::kOk;
+}
+
 CommandResult snapshot_expire(const Arguments& args, Context& context) {
   const uint64_t in_s = HOZON_TRY(parse_duration(args.third));
   const client::Json result = HOZON_TRY(

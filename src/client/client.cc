@@ -280,8 +280,6 @@ Result<std::vector<Json>> Client::audit(uint64_t most, const std::string& query)
   return list<Json>(fmt::format("/v1/audit?limit={}{}", most, query));
 }
 
-Result<Json> Client::info() { return get("/v1"); }
-
 // ---- pools ----
 
 Result<std::vector<Pool>> Client::pools() { return list<Pool>("/v1/pools"); }
@@ -445,15 +443,17 @@ Result<Machine> Client::machine(const std::string& name) {
 
 Result<Json> Client::create_machine(const MachineRequest& request) {
   Json body = {{"name", request.name}};
-  if (!request.description.empty()) body["description"] = request.description;
-  if (!request.pool.empty()) body["pool"] = request.pool;
+  const std::pair<const char*, const std::string*> texts[] = {
+      {"description", &request.description}, {"pool", &request.pool},
+      {"kernel", &request.kernel},           {"initrd", &request.initrd},
+      {"append", &request.append},           {"firmware", &request.firmware},
+      {"template", &request.from_template},  {"return_on_shutdown", &request.return_on_shutdown}};
+  for (const auto& [member, value] : texts)
+    if (!value->empty()) body[member] = *value;
   if (request.memory_bytes != 0) body["memory_bytes"] = request.memory_bytes;
   if (request.cpus != 0) body["cpus"] = request.cpus;
-  if (!request.kernel.empty()) body["kernel"] = request.kernel;
-  if (!request.initrd.empty()) body["initrd"] = request.initrd;
-  if (!request.append.empty()) body["append"] = request.append;
-  if (!request.firmware.empty()) body["firmware"] = request.firmware;
   if (request.tpm) body["tpm"] = true;
+  if (!request.tags.empty()) body["tags"] = request.tags;
   body["disks"] = Json::array();
   for (const DiskRequest& disk : request.disks) {
     Json object = Json::object();

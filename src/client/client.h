@@ -38,6 +38,8 @@ struct MachineRequest {
   std::string kernel, initrd, append;  // absolute paths
   std::string firmware;                // empty: the server's default
   bool tpm = false;
+  std::vector<std::string> tags;
+  std::string from_template, return_on_shutdown;
 };
 
 struct SnapshotRequest {
@@ -106,7 +108,12 @@ class Client {
   const std::optional<Job>& left() const { return left_; }
   const std::string& directory() const { return directory_; }
 
-  Result<Json> info();
+  Result<Json> info() { return get("/v1"); }
+  // What has no call of its own: a GET, and a job with its result.
+  Result<Json> read(const std::string& target) { return get(target); }
+  Result<Json> perform(const std::string& method, const std::string& target, const Json& body) {
+    return run(method, target, body);
+  }
 
   Result<std::vector<Pool>> pools();
   Result<Pool> pool(const std::string& name);

@@ -26,11 +26,16 @@
 
 #include "base/result.h"
 #include "control/event_log.h"
+#include "control/groups.h"
+#include "control/schedule.h"
+#include "control/sizes.h"
+#include "control/templates.h"
 #include "control/types.h"
 
 namespace hozon::control {
 
-class Core;  // control/core.h
+class Core;             // control/core.h
+class ScheduleService;  // control/schedule_service.h
 
 struct Options {
   std::string directory;          // of the instance
@@ -138,6 +143,12 @@ class Control {
   Result<JobId> start_machine_shutdown(const std::string& machine, int timeout_ms = 120'000,
                                        const Caller& caller = {});
   Result<JobId> start_machine_kill(const std::string& machine, const Caller& caller = {});
+  // Its tags, by which schedules choose machines; none takes them away.
+  Result<JobId> start_machine_tag(const std::string& machine, const std::vector<std::string>& tags,
+                                  const Caller& caller = {});
+  // The snapshot that it returns to whenever it goes down; empty: none. It is pinned meanwhile.
+  Result<JobId> start_machine_initial(const std::string& machine, const std::string& snapshot,
+                                      const Caller& caller = {});
   // With its disks and all its snapshots. kWrongState unless it is down.
   Result<JobId> start_machine_delete(const std::string& machine, const Caller& caller = {});
 
@@ -206,9 +217,52 @@ class Control {
   Result<JobId> start_machine_quota(const std::string& machine, uint64_t snapshots,
                                     const Caller& caller = {});
 
+  // --- sizes (sizes.h). Each costs walks through the maps of what it is about. ---
+  // Without names: all snapshots of the machine.
+  Result<MachineSizes> machine_sizes(const std::string& machine,
+                                     const std::vector<std::string>& snapshots) const;
+  Result<PoolSizes> pool_sizes(const std::string& pool) const;
+
+  // --- templates (templates.h). Result of create: Template. Machines are made from one by
+  // start_machine_create(). ---
+  Result<std::vector<Template>> templates() const;
+  Result<Template> template_named(const std::string& name) const;
+  Result<JobId> start_template_create(const TemplateRequest& request, const Caller& caller = {});
+  Result<JobId> start_template_delete(const std::string& name, const Caller& caller = {});
+
+  // --- groups (groups.h). `group`: name or uuid. Result of create: Group. ---
+  Result<std::vector<Group>> groups() const;
+  Result<Group> group(const std::string& group) const;
+  Result<JobId> start_group_create(const GroupRequest& request, const Caller& caller = {});
+  // All of its machines, one after the other; refused unless each of them can be returned now. One
+  // that was interrupted goes on. Result: {"group", "machines": [{"machine", "kept"}]}.
+  Result<JobId> start_group_return(const std::string& group, const std::string& state,
+                                   const Caller& caller = {});
+  // Its snapshots go to the trash, all or none. Result: {"deleted": ["machine@snapshot"]}.
+  Result<JobId> start_group_delete(const std::string& group, const Caller& caller = {});
+
+  // --- schedules (schedule.h). `schedule`: name or uuid. Result of a job: Schedule. ---
+  Result<std::vector<Schedule>> schedules() const;
+  Result<Schedule> schedule(const std::string& schedule) const;  // with its latest runs
+  Result<SchedulePreview> schedule_preview(const std::string& schedule,
+                                           const SchedulePreviewRequest& request) const;
+  Result<JobId> start_schedule_create(const ScheduleRequest& request, const Caller& caller = {});
+  // A new rule or zone counts from now on.
+  Result<JobId> start_schedule_edit(const std::string& schedule, const ScheduleChange& change,
+                                    const Caller& caller = {});
+  // Nothing is made up for that was due while it was disabled.
+  Result<JobId> start_schedule_enable(const std::string& schedule, bool enabled,
+                                      const Caller& caller = {});
+  // Its snapshots stay, and nobody drops them any more.
+  Result<JobId> start_schedule_delete(const std::string& schedule, const Caller& caller = {});
+  // One run now. Result: ScheduleRun, when all its tasks have ended; a job that is cancelled leaves
+  // what has been made, and begins no more. kUnavailable when a task failed.
+  Result<JobId> start_schedule_run(const std::string& schedule, const Caller& caller = {});
+
  private:
   explicit Control(std::unique_ptr<Core> core);
   std::unique_ptr<Core> core_;
+  std::unique_ptr<ScheduleService> schedules_;  // uses core_
 };
 
 }  // namespace hozon::control

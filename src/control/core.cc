@@ -4,8 +4,10 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "control/clone_disks.h"
 #include "control/names.h"
 #include "control/preview.h"
+#include "control/schedule_service.h"
 
 namespace hozon::control {
 
@@ -52,6 +54,7 @@ void Core::watch_expiry() {
   while (!ending_) {
     guard.unlock();
     expire(wall_clock_ns());
+    return_to_initial();
     images.collect();
     look_at_pools();
     guard.lock();
@@ -97,6 +100,7 @@ void Core::adopt_guests() {
 Result<JobId> Core::begin_machine(const std::string& kind, const MachineRow& machine,
                                   const std::string& object, const Caller& caller,
                                   JobBoard::Work work) {
+  HOZON_TRY(refuse_template(machine));
   const bool busy = jobs.lock_of(machine_lock(machine.uuid)).has_value();
   if (!busy) HOZON_TRY(refuse_in_preview(*this, kind, machine));
   // Asked again when the lock is held: meanwhile another job may have begun a preview.
@@ -140,7 +144,10 @@ Result<AcceleratorChoice> Core::accelerator() {
 // ---- Control: construction and jobs ----
 
 Result<std::unique_ptr<Control>> Control::open(Options options) {
-  return std::unique_ptr<Control>(new Control(HOZON_TRY(Core::open(std::move(options)))));
+  std::unique_ptr<Control> control(new Control(HOZON_TRY(Core::open(std::move(options)))));
+  control->core_->control = control.get();
+  control->schedules_ = std::make_unique<ScheduleService>(*control, *control->core_);
+  return control;
 }
 
 Control::Control(std::unique_ptr<Core> core) : core_(std::move(core)) {}

@@ -91,6 +91,8 @@ class Core {
   Result<SnapshotRow> listed_snapshot(const MachineRow& machine, const std::string& reference);
   Status refuse_over_quota(const MachineRow& machine);
   void expire(uint64_t now_ns);
+  // Takes machines that went down back to their initial state.
+  void return_to_initial();
   Result<SnapshotRow> usable_snapshot(const MachineRow& machine, const std::string& reference);
   Result<std::string> free_snapshot_name(const std::string& machine_uuid, const std::string& base);
   Result<nlohmann::json> do_disk_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row,
@@ -143,6 +145,17 @@ class Core {
   // What hozon-ram left in the machine's directory.
   void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
 
+  // --- groups.cc, templates.cc, initial.cc ---
+  Result<nlohmann::json> do_group_create(JobRun& run, const GroupRow& group,
+                                         const std::vector<std::string>& machines,
+                                         const GroupRequest& request);
+  // Returns every member by a job of its own, named by `round`; may be repeated.
+  Result<nlohmann::json> return_group(const std::string& group_uuid, const std::string& state,
+                                      const std::string& round,
+                                      const std::function<Status()>& check);
+  Result<nlohmann::json> do_template_create(JobRun& run, const std::string& machine_uuid,
+                                            const std::string& snapshot_uuid, MachineRow made);
+
   // --- undo.cc ---
   // A deletion was journaled as one to be finished. When it was refused, nothing is to finish.
   static Status finish_or_forget(JobRun& run, uint64_t step, Status deleted);
@@ -165,6 +178,9 @@ class Core {
   MemoryImages images;
   JobBoard jobs;
   std::atomic<bool> qemu_can_be_held = true;  // false once it did not answer (snapshot_memory.cc)
+  // Set once, when this is part of a whole Control. An interrupted job that is finished by jobs of
+  // its own waits for that.
+  std::atomic<Control*> control = nullptr;
 
  private:
   Core(Options options, Inventory inventory);

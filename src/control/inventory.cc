@@ -6,12 +6,14 @@ namespace {
 
 constexpr const char* kSelectMachines =
     "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
-    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware "
-    "FROM machines ORDER BY name";
+    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware, "
+    "tags, is_template, initial_snapshot, left_initial FROM machines WHERE is_template = ? "
+    "ORDER BY name";
 constexpr const char* kSelectMachine =
     "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
-    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware "
-    "FROM machines WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1";
+    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware, "
+    "tags, is_template, initial_snapshot, left_initial FROM machines "
+    "WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1";
 
 }  // namespace
 
@@ -40,6 +42,11 @@ Result<MachineRow> Inventory::machine_of(const Row& row) {
   machine.created_ns = row.number(13);
   machine.started_ns = row.number(14);
   machine.firmware = row.text(15);
+  const auto tags = nlohmann::json::parse(row.text(16), nullptr, false);
+  if (tags.is_array()) machine.tags = tags.get<std::vector<std::string>>();
+  machine.is_template = row.flag(17);
+  machine.initial_snapshot = row.text(18);
+  machine.left_initial = row.flag(19);
   for (const Row& disk : HOZON_TRY(database_.query(
            "SELECT id, volume, pool, size_bytes, attached FROM disks WHERE machine = ? ORDER BY id",
            {sql(machine.uuid)})))
@@ -51,13 +58,17 @@ Result<MachineRow> Inventory::machine_of(const Row& row) {
   return machine;
 }
 
-Result<std::vector<MachineRow>> Inventory::machines() {
+Result<std::vector<MachineRow>> Inventory::machines_where(bool is_template) {
   std::vector<MachineRow> machines;
   const Transaction view = HOZON_TRY(Transaction::begin(database_));
-  for (const Row& row : HOZON_TRY(database_.query(kSelectMachines)))
+  for (const Row& row : HOZON_TRY(database_.query(kSelectMachines, {sql(is_template)})))
     machines.push_back(HOZON_TRY(machine_of(row)));
   return machines;
 }
+
+Result<std::vector<MachineRow>> Inventory::machines() { return machines_where(false); }
+
+Result<std::vector<MachineRow>> Inventory::templates() { return machines_where(true); }
 
 Result<MachineRow> Inventory::machine(const std::string& reference) {
   const auto rows = HOZON_TRY(database_.query(kSelectMachine, {sql(reference)}));
@@ -68,11 +79,28 @@ Result<MachineRow> Inventory::machine(const std::string& reference) {
 Status Inventory::insert_machine(const MachineRow& row) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   const Status inserted = database_.run(
-      "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      {sql(row.uuid), sql(row.name), sql(row.description), sql(row.pool), sql(row.memory_bytes),
-       sql(uint64_t{row.cpus}), sql(row.machine_type), sql(row.cpu_model), sql(row.has_kernel),
-       sql(row.has_initrd), sql(row.append), sql(row.vmgenid), sql_or_null(row.current_parent),
-       sql(row.created_ns), sql(row.started_ns), sql(row.firmware)});
+      "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      "?, ?)",
+      {sql(row.uuid),
+       sql(row.name),
+       sql(row.description),
+       sql(row.pool),
+       sql(row.memory_bytes),
+       sql(uint64_t{row.cpus}),
+       sql(row.machine_type),
+       sql(row.cpu_model),
+       sql(row.has_kernel),
+       sql(row.has_initrd),
+       sql(row.append),
+       sql(row.vmgenid),
+       sql_or_null(row.current_parent),
+       sql(row.created_ns),
+       sql(row.started_ns),
+       sql(row.firmware),
+       sql(nlohmann::json(row.tags).dump()),
+       sql(row.is_template),
+       sql(row.initial_snapshot),
+       sql(row.left_initial)});
   if (!inserted && inserted.error().code == Code::kAlreadyExists)
     return make_error(Code::kAlreadyExists, "a machine named '{}' exists", row.name);
   HOZON_TRY(inserted);
@@ -121,6 +149,21 @@ Status Inventory::set_started(const std::string& machine_uuid, uint64_t wall_ns)
 Status Inventory::set_vmgenid(const std::string& machine_uuid, const std::string& vmgenid) {
   return database_.run("UPDATE machines SET vmgenid = ? WHERE uuid = ?",
                        {sql(vmgenid), sql(machine_uuid)});
+}
+
+Status Inventory::set_initial(const std::string& machine_uuid, const std::string& snapshot_uuid) {
+  return database_.run("UPDATE machines SET initial_snapshot = ? WHERE uuid = ?",
+                       {sql(snapshot_uuid), sql(machine_uuid)});
+}
+
+Status Inventory::set_left_initial(const std::string& machine_uuid, bool left) {
+  return database_.run("UPDATE machines SET left_initial = ? WHERE uuid = ?",
+                       {sql(left), sql(machine_uuid)});
+}
+
+Status Inventory::set_tags(const std::string& machine_uuid, const std::vector<std::string>& tags) {
+  return database_.run("UPDATE machines SET tags = ? WHERE uuid = ?",
+                       {sql(nlohmann::json(tags).dump()), sql(machine_uuid)});
 }
 
 Status Inventory::delete_machine(const std::string& uuid) {

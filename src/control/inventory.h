@@ -35,7 +35,11 @@ struct MachineRow {
   std::string current_parent;
   uint64_t created_ns = 0;
   uint64_t started_ns = 0;
-  std::vector<Disk> disks;  // detached ones too
+  std::vector<std::string> tags;
+  bool is_template = false;      // templates.h
+  std::string initial_snapshot;  // uuid of the one that it returns to when it goes down
+  bool left_initial = false;     // it was started since it was there
+  std::vector<Disk> disks;       // detached ones too
   std::vector<Nic> nics;
 };
 
@@ -54,6 +58,24 @@ struct SnapshotRow {
   nlohmann::json environment;       // null, or what a memory restore needs to find again
   std::vector<SnapshotDisk> disks;  // "ram" among them when it has memory
   SnapshotMarks marks;
+  std::string schedule_uuid;  // of the schedule that made it, which may be gone
+  std::string schedule_name;  // read only; empty when it is gone
+  uint64_t due_ns = 0;        // of the run that it is of
+  std::string group_uuid;     // of its group; empty: none
+  std::string group_name;     // read only
+};
+
+// Snapshots of several machines that belong together (groups.h).
+struct GroupRow {
+  std::string uuid;
+  std::string name;
+  std::string description;
+  uint64_t created_ns = 0;
+};
+struct GroupMemberRow {
+  std::string machine_uuid;
+  std::string machine;
+  std::string snapshot_uuid;
 };
 
 // A deleted snapshot whose points are there still. Its record has the status "trashed", and its
@@ -108,14 +130,18 @@ class Inventory {
   Result<std::vector<std::string>> tables_without_events();
 
   // machines
-  Result<std::vector<MachineRow>> machines();
+  Result<std::vector<MachineRow>> machines();                // by name, without templates
+  Result<std::vector<MachineRow>> templates();               // by name
   Result<MachineRow> machine(const std::string& reference);  // name or uuid
   Status insert_machine(const MachineRow& row);
-  // Everything but uuid, name, description and pool; disks and NICs are replaced.
+  // Everything but uuid, name, description, pool and tags; disks and NICs are replaced.
   Status update_machine(const MachineRow& row);
   Status set_current_parent(const std::string& machine_uuid, const std::string& snapshot_uuid);
   Status set_started(const std::string& machine_uuid, uint64_t wall_ns);
   Status set_vmgenid(const std::string& machine_uuid, const std::string& vmgenid);
+  Status set_initial(const std::string& machine_uuid, const std::string& snapshot_uuid);
+  Status set_left_initial(const std::string& machine_uuid, bool left);
+  Status set_tags(const std::string& machine_uuid, const std::vector<std::string>& tags);
   Status delete_machine(const std::string& uuid);  // and its disks, NICs and snapshots
   Result<bool> is_mac_used(const std::string& mac);
   // "machine" or "machine@snapshot" of whoever needs the volume or point; "" when nobody does.
@@ -157,6 +183,13 @@ class Inventory {
   Status delete_preview(const std::string& machine_uuid);
   Status set_snapshot_kind(const std::string& uuid, const std::string& kind);
 
+  // groups
+  Result<std::vector<GroupRow>> groups();  // oldest first; only those that have members
+  Result<GroupRow> group(const std::string& reference);  // name or uuid
+  Result<std::vector<GroupMemberRow>> group_members(const std::string& group_uuid);
+  Status insert_group(const GroupRow& row);
+  Status delete_group(const std::string& uuid);  // its members stay, and belong to none
+
   // jobs
   Result<uint64_t> insert_job(const JobRow& row);
   Result<std::optional<KeyRow>> job_of_key(const std::string& key);
@@ -175,6 +208,7 @@ class Inventory {
 
  private:
   explicit Inventory(Database database) : database_(std::move(database)) {}
+  Result<std::vector<MachineRow>> machines_where(bool is_template);
   Status replace_devices(const MachineRow& row);
   Result<MachineRow> machine_of(const Row& row);
   Result<SnapshotRow> snapshot_of(const Row& row);

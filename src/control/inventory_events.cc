@@ -31,6 +31,11 @@ constexpr const char* kSnapshotName =
     "@.name) ELSE @.name END";
 constexpr const char* kMarkedName = "(SELECT name FROM snapshots WHERE uuid = @.snapshot)";
 constexpr const char* kMarkedMachine = "(SELECT machine FROM snapshots WHERE uuid = @.snapshot)";
+// What a schedule's task comes to: the status of the event is that of the task.
+constexpr const char* kTaskSchedule = "(SELECT schedule FROM schedule_runs WHERE id = @.run)";
+constexpr const char* kTaskScheduleName =
+    "(SELECT s.name FROM schedule_runs r JOIN schedules s ON s.uuid = r.schedule WHERE r.id = "
+    "@.run)";
 
 constexpr std::array kWatched = {
     Watched{"machines", "machine", false, "@.uuid", "@.name", kNone, kNone, kNone},
@@ -42,12 +47,17 @@ constexpr std::array kWatched = {
             kNone},
     Watched{"snapshot_marks", "snapshot", true, "@.snapshot", kMarkedName, kMarkedMachine, kNone,
             kNone},
+    Watched{"schedules", "schedule", false, "@.uuid", "@.name", kNone,
+            "iif(@.enabled, 'enabled', 'disabled')", kNone},
+    Watched{"schedule_tasks", "schedule", true, kTaskSchedule, kTaskScheduleName, kNone, "@.state",
+            "@.machine_name || iif(@.message = '', '', ': ' || @.message)"},
+    Watched{"snapshot_groups", "group", false, "@.uuid", "@.name", kNone, kNone, kNone},
     Watched{"jobs", "job", false, "CAST(@.id AS TEXT)", "@.object", kNone, "@.state", "@.kind"},
 };
 
 // What belongs to objects whose own row changes with it, and what nobody sees.
-constexpr std::array kUnwatched = {"snapshot_disks", "trash", "job_steps", "settings",
-                                   "sqlite_sequence"};
+constexpr std::array kUnwatched = {"snapshot_disks", "trash",         "job_steps",
+                                   "settings",       "schedule_runs", "sqlite_sequence"};
 
 std::string with_row(std::string text, std::string_view row) {
   for (size_t at = 0; (at = text.find('@', at)) != std::string::npos; at += row.size())
@@ -111,6 +121,8 @@ Status Inventory::watch(const std::function<void(Event)>& publish) {
     if (!rows) return;
     std::vector<Row> ordered = *rows;
     std::ranges::sort(ordered, {}, [](const Row& row) { return row.number(7); });
+    // A part whose object is gone by now tells nothing.
+    std::erase_if(ordered, [](const Row& row) { return row.text(2).empty(); });
     std::vector<Event> events;
     for (const Row& row : ordered)
       merge(events, Event{.kind = row.text(0),

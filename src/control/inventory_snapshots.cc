@@ -1,16 +1,26 @@
+#include <unordered_map>
+
 #include "control/inventory.h"
 
 namespace hozon::control {
 namespace {
 
 constexpr const char* kSelectSnapshots =
-    "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
-    "memory, settings, environment FROM snapshots WHERE machine = ?1 AND status <> 'trashed' "
-    "ORDER BY created_ns, uuid";
+    "SELECT s.uuid, s.machine, s.name, s.description, s.kind, s.status, s.parent, s.created_ns, "
+    "s.machine_state, s.memory, s.settings, s.environment, s.schedule, s.due_ns, "
+    "(SELECT name FROM schedules WHERE uuid = s.schedule), s.group_uuid, "
+    "(SELECT name FROM snapshot_groups g WHERE g.uuid = s.group_uuid), "
+    "m.tags, m.expires_ns, m.pinned, m.pin_reason "
+    "FROM snapshots s LEFT JOIN snapshot_marks m ON m.snapshot = s.uuid "
+    "WHERE s.machine = ?1 AND s.status <> 'trashed' ORDER BY s.created_ns, s.uuid";
 constexpr const char* kSelectSnapshot =
-    "SELECT uuid, machine, name, description, kind, status, parent, created_ns, machine_state, "
-    "memory, settings, environment FROM snapshots "
-    "WHERE machine = ?1 AND (uuid = ?2 OR name = ?2) ORDER BY uuid = ?2";
+    "SELECT s.uuid, s.machine, s.name, s.description, s.kind, s.status, s.parent, s.created_ns, "
+    "s.machine_state, s.memory, s.settings, s.environment, s.schedule, s.due_ns, "
+    "(SELECT name FROM schedules WHERE uuid = s.schedule), s.group_uuid, "
+    "(SELECT name FROM snapshot_groups g WHERE g.uuid = s.group_uuid), "
+    "m.tags, m.expires_ns, m.pinned, m.pin_reason "
+    "FROM snapshots s LEFT JOIN snapshot_marks m ON m.snapshot = s.uuid "
+    "WHERE s.machine = ?1 AND (s.uuid = ?2 OR s.name = ?2) ORDER BY s.uuid = ?2";
 
 std::string text_of(const nlohmann::json& object) {
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -23,7 +33,10 @@ nlohmann::json json_of(const std::string& text) {
 
 }  // namespace
 
-Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
+namespace {
+
+// Everything but the disks.
+SnapshotRow record_of(const Row& row) {
   SnapshotRow snapshot;
   snapshot.uuid = row.text(0);
   snapshot.machine_uuid = row.text(1);
@@ -37,21 +50,51 @@ Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
   snapshot.memory = json_of(row.text(9));
   snapshot.settings = json_of(row.text(10));
   snapshot.environment = json_of(row.text(11));
+  snapshot.schedule_uuid = row.text(12);
+  snapshot.due_ns = row.number(13);
+  snapshot.schedule_name = row.text(14);
+  snapshot.group_uuid = row.text(15);
+  snapshot.group_name = row.text(16);
+  const nlohmann::json tags = json_of(row.text(17));
+  if (tags.is_array()) snapshot.marks.tags = tags.get<std::vector<std::string>>();
+  snapshot.marks.expires_ns = row.number(18);
+  snapshot.marks.pinned = row.flag(19);
+  snapshot.marks.pin_reason = row.text(20);
+  return snapshot;
+}
+
+// Columns: disk, volume, pool, point, size_bytes.
+SnapshotDisk disk_of(const Row& row) {
+  return {row.text(0), row.text(1), row.text(2), row.text(3), row.number(4), {}};
+}
+
+}  // namespace
+
+Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
+  SnapshotRow snapshot = record_of(row);
   for (const Row& disk : HOZON_TRY(database_.query(
            "SELECT disk, volume, pool, point, size_bytes FROM snapshot_disks WHERE snapshot = ? "
            "ORDER BY disk",
            {sql(snapshot.uuid)})))
-    snapshot.disks.push_back(
-        {disk.text(0), disk.text(1), disk.text(2), disk.text(3), disk.number(4), {}});
-  snapshot.marks = HOZON_TRY(marks(snapshot.uuid));
+    snapshot.disks.push_back(disk_of(disk));
   return snapshot;
 }
 
+// Two statements, however many there are.
 Result<std::vector<SnapshotRow>> Inventory::snapshots(const std::string& machine_uuid) {
   std::vector<SnapshotRow> snapshots;
+  std::unordered_map<std::string, std::vector<SnapshotDisk>> disks;
   const Transaction view = HOZON_TRY(Transaction::begin(database_));
-  for (const Row& row : HOZON_TRY(database_.query(kSelectSnapshots, {sql(machine_uuid)})))
-    snapshots.push_back(HOZON_TRY(snapshot_of(row)));
+  for (const Row& row : HOZON_TRY(database_.query(
+           "SELECT d.disk, d.volume, d.pool, d.point, d.size_bytes, d.snapshot FROM snapshots s "
+           "JOIN snapshot_disks d ON d.snapshot = s.uuid WHERE s.machine = ? AND s.status <> "
+           "'trashed' ORDER BY d.disk",
+           {sql(machine_uuid)})))
+    disks[row.text(5)].push_back(disk_of(row));
+  for (const Row& row : HOZON_TRY(database_.query(kSelectSnapshots, {sql(machine_uuid)}))) {
+    snapshots.push_back(record_of(row));
+    snapshots.back().disks = std::move(disks[snapshots.back().uuid]);
+  }
   return snapshots;
 }
 
@@ -71,10 +114,11 @@ Result<SnapshotRow> Inventory::snapshot(const std::string& machine_uuid,
 Status Inventory::insert_snapshot(const SnapshotRow& row) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   const Status inserted = database_.run(
-      "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       {sql(row.uuid), sql(row.machine_uuid), sql(row.name), sql(row.description), sql(row.kind),
        sql(row.status), sql_or_null(row.parent), sql(row.created_ns), sql(row.machine_state),
-       sql(text_of(row.memory)), sql(text_of(row.settings)), sql(text_of(row.environment))});
+       sql(text_of(row.memory)), sql(text_of(row.settings)), sql(text_of(row.environment)),
+       sql(row.schedule_uuid), sql(row.due_ns), sql(row.group_uuid)});
   if (!inserted && inserted.error().code == Code::kAlreadyExists)
     return make_error(Code::kAlreadyExists,
                       "the machine has a snapshot named '{}': choose another name", row.name);

@@ -451,6 +451,11 @@ Status JobBoard::cancel(JobId id) {
   return make_error(Code::kWrongState, "job {} has ended", id.value);
 }
 
+bool JobBoard::is_ending() {
+  const Guard guard(mutex_);
+  return ending_;
+}
+
 std::optional<Lock> JobBoard::lock_of(const std::string& lock) {
   const Guard guard(mutex_);
   const auto found = locks_.find(lock);

@@ -107,6 +107,7 @@ class JobBoard {
   Result<Job> wait(JobId id, int timeout_ms);
   Status cancel(JobId id);
   std::optional<Lock> lock_of(const std::string& lock);
+  bool is_ending();
 
  private:
   friend class JobRun;

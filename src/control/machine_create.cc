@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "control/core.h"
+#include "control/clone_disks.h"
 #include "control/firmware_state.h"
 #include "control/image.h"
 #include "control/json.h"
@@ -38,6 +38,14 @@ Status copy_into(const std::string& from, const std::string& to) {
 Status check_request(const MachineRequest& request, const Options& options) {
   HOZON_TRY(check_name("machine", request.name, kMachineNameMax));
   HOZON_TRY(check_description(request.description));
+  HOZON_TRY(check_tags(request.tags));
+  if (!request.return_on_shutdown.empty()) {
+    HOZON_TRY(check_snapshot_name(request.return_on_shutdown));
+    if (request.disks.empty())
+      return make_error(Code::kInvalidArgument,
+                        "machine '{}' would have no disk that could return to anything",
+                        request.name);
+  }
   if (request.disks.size() > kDisksMax)
     return make_error(Code::kInvalidArgument, "a machine has at most {} disks", kDisksMax);
   const Firmware firmware = HOZON_TRY(firmware_from_name(request.firmware));
@@ -113,12 +121,23 @@ Result<json> Core::do_create(JobRun& run, const MachineRequest& request, Machine
   }
   for (size_t i = request.disks.size(); i < machine.disks.size(); ++i)
     HOZON_TRY(create_state_volume(*this, run, machine, machine.disks[i]));
-  HOZON_TRY(run.commit([&] { return inventory.update_machine(machine); }));
+  std::optional<SnapshotRow> initial;
+  if (!request.return_on_shutdown.empty()) {
+    initial = HOZON_TRY(make_first_snapshot(*this, run, machine, request.return_on_shutdown,
+                                            "what the machine returns to"));
+    initial->marks = marks_of_initial(machine.name);
+  }
+  const auto record = [&]() -> Status {
+    HOZON_TRY(inventory.update_machine(machine));
+    return initial ? record_initial(*this, machine, *initial) : Status();
+  };
+  HOZON_TRY(run.commit(record));
   return machine_json(machine.uuid);
 }
 
 Result<JobId> Control::start_machine_create(const MachineRequest& request, const Caller& caller) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  if (!request.from_template.empty()) return start_from_template(*core_, request, caller);
   HOZON_TRY(check_request(request, core_->options));
   if (core_->inventory.machine(request.name))
     return make_error(Code::kAlreadyExists, "a machine named '{}' exists", request.name);
@@ -139,6 +158,7 @@ Result<JobId> Control::start_machine_create(const MachineRequest& request, const
   row.vmgenid = new_uuid();
   row.created_ns = wall_clock_ns();
   row.firmware = request.firmware;
+  row.tags = request.tags;
   row.disks = wanted_disks(request);
   for (const Disk& disk : row.disks)
     if (core_->storage.volume(disk.pool, disk.volume))

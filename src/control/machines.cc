@@ -1,7 +1,7 @@
 // The life of a machine: start, pause, resume, shutdown, kill, delete. Creation: machine_create.cc.
 #include <filesystem>
 
-#include "control/core.h"
+#include "control/clone_disks.h"
 #include "control/firmware_state.h"
 #include "control/json.h"
 #include "control/names.h"
@@ -58,6 +58,8 @@ Status Core::boot(const MachineRow& machine, StartMode mode, int incoming_fd,
   HOZON_TRY(validate_spec(spec));
   HOZON_TRY(check_firmware(spec.firmware));
   HOZON_TRY(prepare_tpm(*this, machine));
+  // Before it runs: whatever becomes of this program, it goes back when it is down.
+  if (!machine.initial_snapshot.empty()) HOZON_TRY(inventory.set_left_initial(machine.uuid, true));
   const Status started = guests.start(spec, machine_directory(machine.uuid), mode, incoming_fd);
   if (!started)
     return add_context(started.error(), fmt::format("machine '{}' cannot start", machine.name));
@@ -123,6 +125,7 @@ std::vector<Machine> Control::machines() const {
 
 Result<Machine> Control::machine(const std::string& machine) const {
   const MachineRow row = HOZON_TRY(core_->inventory.machine(machine));
+  HOZON_TRY(refuse_template(row));
   Machine shown = HOZON_TRY(core_->view(row));
   shown.live_memory_obstacles = live_memory_obstacles(*core_, row.uuid);
   return shown;
@@ -145,6 +148,13 @@ Result<JobId> Control::start_machine_start(const std::string& machine, bool paus
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (!lock && state != PowerState::kDown) return wrong_state(row, state, "it runs already");
   if (!lock) HOZON_TRY(refuse_asleep(*core_, row));
+  // It went down a moment ago and has not gone back yet: one job does both.
+  if (!lock && !row.initial_snapshot.empty() && row.left_initial) {
+    ReturnRequest how;
+    how.state = paused ? "paused" : "running";
+    how.keep_s = kInitialKeepSeconds;
+    return start_snapshot_return(row.uuid, row.initial_snapshot, caller, how);
+  }
   return core_->begin_machine("machine.start", row, row.name, caller, work);
 }
 

@@ -111,7 +111,7 @@ Result<PowerState> final_state(const ReturnPlan& plan, const std::string& wanted
   return is_running(plan.state) ? plan.state : PowerState::kDown;
 }
 
-Result<SnapshotRow> kept_record(Core& core, const ReturnPlan& plan) {
+Result<SnapshotRow> kept_record(Core& core, const ReturnPlan& plan, uint64_t keep_s) {
   SnapshotRow kept;
   kept.uuid = new_uuid();
   kept.machine_uuid = plan.before.uuid;
@@ -119,7 +119,7 @@ Result<SnapshotRow> kept_record(Core& core, const ReturnPlan& plan) {
   kept.created_ns = wall_clock_ns();
   kept.name = HOZON_TRY(
       core.free_snapshot_name(plan.before.uuid, name_with_time("before-return-", kept.created_ns)));
-  kept.marks.expires_ns = kept.created_ns + kTrashSeconds * 1'000'000'000;
+  kept.marks.expires_ns = kept.created_ns + keep_s * 1'000'000'000;
   kept.description = fmt::format("what returning to '{}' left", plan.target.name);
   kept.parent = plan.before.current_parent;
   kept.machine_state = power_state_name(plan.state);
@@ -228,7 +228,7 @@ Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
   plan.after = HOZON_TRY(returned_machine(plan.before, plan.target, plan.record));
   if (how.discard_newer) plan.discarded = HOZON_TRY(newer_than(core, plan.before, plan.target));
   for (const SnapshotRow& row : plan.discarded) plan.record.discard.push_back(row.uuid);
-  plan.kept = HOZON_TRY(kept_record(core, plan));
+  plan.kept = HOZON_TRY(kept_record(core, plan, how.keep_s));
   plan.record.kept = plan.kept.uuid;
   for (const SnapshotDisk& disk : plan.target.disks) {
     HOZON_TRY(core.storage.point(disk.pool, disk.volume, disk.point));

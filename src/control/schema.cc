@@ -152,7 +152,68 @@ CREATE TABLE previews (
 ) STRICT;
 )sql";
 
-constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
+// Schedules, what they did and have to do, and the tags by which they choose machines; groups of
+// snapshots; templates; machines that return to an initial state.
+constexpr const char* kVersion6 = R"sql(
+CREATE TABLE schedules (
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  enabled INTEGER NOT NULL,
+  settings TEXT NOT NULL,
+  cursor_ns INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE schedule_runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  schedule TEXT NOT NULL REFERENCES schedules(uuid) ON DELETE CASCADE,
+  due_ns INTEGER NOT NULL,
+  cause TEXT NOT NULL,
+  missed INTEGER NOT NULL,
+  ended_ns INTEGER NOT NULL,
+  UNIQUE (schedule, due_ns)
+) STRICT;
+CREATE INDEX schedule_runs_open ON schedule_runs (id) WHERE ended_ns = 0;
+
+CREATE TABLE schedule_tasks (
+  run INTEGER NOT NULL REFERENCES schedule_runs(id) ON DELETE CASCADE,
+  machine TEXT NOT NULL,
+  machine_name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,
+  snapshot TEXT NOT NULL,
+  removed TEXT NOT NULL,
+  code TEXT NOT NULL,
+  message TEXT NOT NULL,
+  PRIMARY KEY (run, machine)
+) STRICT;
+CREATE INDEX schedule_tasks_open ON schedule_tasks (run)
+  WHERE state IN ('waiting', 'making', 'pruning');
+
+ALTER TABLE snapshots ADD COLUMN schedule TEXT NOT NULL DEFAULT '';
+ALTER TABLE snapshots ADD COLUMN due_ns INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX snapshot_marks_by_expiry ON snapshot_marks (expires_ns) WHERE expires_ns <> 0;
+CREATE INDEX snapshots_by_parent ON snapshots (parent);
+CREATE INDEX snapshots_by_schedule ON snapshots (schedule) WHERE schedule <> '';
+ALTER TABLE machines ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+
+CREATE TABLE snapshot_groups (
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  description TEXT NOT NULL,
+  created_ns INTEGER NOT NULL
+) STRICT;
+ALTER TABLE snapshots ADD COLUMN group_uuid TEXT NOT NULL DEFAULT '';
+CREATE INDEX snapshots_by_group ON snapshots (group_uuid) WHERE group_uuid <> '';
+
+ALTER TABLE machines ADD COLUMN is_template INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE machines ADD COLUMN initial_snapshot TEXT NOT NULL DEFAULT '';
+ALTER TABLE machines ADD COLUMN left_initial INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3,
+                                    kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "control/core.h"
+#include "control/clone_disks.h"
 #include "control/image.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
@@ -18,19 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-Status copy_boot_files(const MachineRow& clone, const std::string& from, const std::string& to) {
-  std::error_code error;
-  fs::create_directories(to, error);
-  fs::permissions(to, fs::perms::owner_all, error);
-  for (const auto& [wanted, name] :
-       {std::pair{clone.has_kernel, kKernelFile}, std::pair{clone.has_initrd, kInitrdFile}}) {
-    if (!wanted) continue;
-    fs::copy_file(from + "/" + name, to + "/" + name, fs::copy_options::overwrite_existing, error);
-    if (error) return errno_error(error.value(), "copy the {} of the machine", name);
-  }
-  return {};
-}
 
 // The clone sleeps on a memory that shares every page with the original: its record of kind
 // "suspend". The head of the new memory volume stands on a point that holds nothing, as of any
@@ -72,22 +59,6 @@ Result<SnapshotRow> clone_memory(Core& core, JobRun& run, const MachineRow& owne
   return sleep;
 }
 
-// The clone's disks that are part of the snapshot; the others are left out.
-std::vector<Disk> disks_of_clone(const MachineRow& settings, const SnapshotRow& snapshot,
-                                 const MachineRow& clone, std::vector<std::string>& notes) {
-  std::vector<Disk> disks;
-  for (const Disk& disk : attached_disks(settings)) {
-    const auto saved = std::ranges::find(snapshot.disks, disk.id, &SnapshotDisk::disk);
-    if (saved == snapshot.disks.end()) {
-      notes.push_back(fmt::format("disk {} is not part of the snapshot and was left out", disk.id));
-      continue;
-    }
-    disks.push_back(
-        {disk.id, volume_of_disk(clone.name, disk.id), clone.pool, saved->size_bytes, true});
-  }
-  return disks;
-}
-
 Status refuse_existing(Core& core, const Disk& disk) {
   const auto existing = core.storage.volume(disk.pool, disk.volume);
   if (existing)
@@ -119,6 +90,37 @@ Status copy_disk(Core& core, JobRun& run, const SnapshotDisk& source, Disk& disk
   return core.storage.checkpoint(disk.pool);
 }
 
+}  // namespace
+
+Status copy_boot_files(const MachineRow& clone, const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::create_directories(to, error);
+  fs::permissions(to, fs::perms::owner_all, error);
+  for (const auto& [wanted, name] :
+       {std::pair{clone.has_kernel, kKernelFile}, std::pair{clone.has_initrd, kInitrdFile}}) {
+    if (!wanted) continue;
+    fs::copy_file(from + "/" + name, to + "/" + name, fs::copy_options::overwrite_existing, error);
+    if (error) return errno_error(error.value(), "copy the {} of the machine", name);
+  }
+  return {};
+}
+
+// The clone's disks that are part of the snapshot; the others are left out.
+std::vector<Disk> disks_of_clone(const MachineRow& settings, const SnapshotRow& snapshot,
+                                 const MachineRow& clone, std::vector<std::string>& notes) {
+  std::vector<Disk> disks;
+  for (const Disk& disk : attached_disks(settings)) {
+    const auto saved = std::ranges::find(snapshot.disks, disk.id, &SnapshotDisk::disk);
+    if (saved == snapshot.disks.end()) {
+      notes.push_back(fmt::format("disk {} is not part of the snapshot and was left out", disk.id));
+      continue;
+    }
+    disks.push_back(
+        {disk.id, volume_of_disk(clone.name, disk.id), clone.pool, saved->size_bytes, true});
+  }
+  return disks;
+}
+
 Status make_disks(Core& core, JobRun& run, const SnapshotRow& snapshot, bool full,
                   std::vector<Disk>& disks) {
   Copied copied;
@@ -140,8 +142,6 @@ Status make_disks(Core& core, JobRun& run, const SnapshotRow& snapshot, bool ful
   return {};
 }
 
-}  // namespace
-
 Result<json> Core::do_clone(JobRun& run, const std::string& machine_uuid,
                             const std::string& snapshot_uuid, MachineRow clone,
                             const CloneRequest& request) {
@@ -156,8 +156,15 @@ Result<json> Core::do_clone(JobRun& run, const std::string& machine_uuid,
   HOZON_TRY(make_disks(*this, run, snapshot, request.full, clone.disks));
   std::optional<SnapshotRow> sleep;
   if (request.with_memory) sleep = HOZON_TRY(clone_memory(*this, run, owner, snapshot, clone));
+  std::optional<SnapshotRow> initial;
+  if (!request.return_on_shutdown.empty()) {
+    initial = HOZON_TRY(make_first_snapshot(*this, run, clone, request.return_on_shutdown,
+                                            "what the machine returns to"));
+    initial->marks = marks_of_initial(clone.name);
+  }
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_machine(clone));
+    if (initial) HOZON_TRY(record_initial(*this, clone, *initial));
     return sleep ? inventory.insert_snapshot(*sleep) : Status();
   };
   HOZON_TRY(run.commit(record));
@@ -219,6 +226,10 @@ Result<JobId> Control::start_snapshot_clone(const std::string& machine, const st
   clone.created_ns = wall_clock_ns();
   clone.started_ns = 0;
   clone.disks.clear();
+  clone.is_template = false;
+  clone.initial_snapshot.clear();
+  clone.left_initial = false;
+  clone.tags.clear();  // a schedule that wants the original does not want this one, too
   for (Nic& nic : clone.nics) nic.mac = HOZON_TRY(core_->fresh_mac());
   if (caller.plan) HOZON_TRY(plan_snapshot_clone(*core_, owner, row, request, *caller.plan));
   // The original is locked too: its snapshot must not go while it is being cloned.

@@ -33,7 +33,7 @@ Result<JobId> change_marks(Core& core, const std::string& kind, const std::strin
 
 Status check_tags(const std::vector<std::string>& tags) {
   if (tags.size() > kTagsMax)
-    return make_error(Code::kInvalidArgument, "a snapshot has at most {} tags", kTagsMax);
+    return make_error(Code::kInvalidArgument, "at most {} tags are possible", kTagsMax);
   for (const std::string& tag : tags) HOZON_TRY(check_name("tag", tag, kTagMax));
   return {};
 }
@@ -45,8 +45,9 @@ Status Core::refuse_over_quota(const MachineRow& machine) {
   // The state in which a machine sleeps is no snapshot that anybody made.
   std::erase_if(rows, [](const SnapshotRow& row) { return row.kind == "suspend"; });
   if (rows.size() < quota) return {};
-  const auto system =
-      std::ranges::count_if(rows, [](const SnapshotRow& row) { return row.kind != "user"; });
+  const auto system = std::ranges::count_if(rows, [](const SnapshotRow& row) {
+    return row.kind != "user" || !row.schedule_uuid.empty();
+  });
   return make_error(Code::kResourceExhausted,
                     "machine '{}' has {} snapshots ({} made by people, {} by the system) and a "
                     "quota of {}: `hozon snapshot delete {} NAME` makes room, `hozon machine quota "
@@ -100,6 +101,19 @@ Result<JobId> Control::start_snapshot_unpin(const std::string& machine, const st
                         marks.pinned = false;
                         marks.pin_reason.clear();
                       });
+}
+
+Result<JobId> Control::start_machine_tag(const std::string& machine,
+                                         const std::vector<std::string>& tags,
+                                         const Caller& caller) {
+  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
+  HOZON_TRY(check_tags(tags));
+  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto work = [core = core_.get(), owner, tags](JobRun& run) -> Result<json> {
+    HOZON_TRY(run.commit([&] { return core->inventory.set_tags(owner.uuid, tags); }));
+    return core->machine_json(owner.uuid);
+  };
+  return core_->begin_machine("machine.tag", owner, owner.name, caller, work);
 }
 
 Result<JobId> Control::start_machine_quota(const std::string& machine, uint64_t snapshots,

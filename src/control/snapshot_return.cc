@@ -108,6 +108,8 @@ Status Core::record_return(const std::string& machine_uuid, const ReturnRecord& 
   Transaction transaction = HOZON_TRY(Transaction::begin(inventory.database()));
   HOZON_TRY(inventory.update_machine(after));
   HOZON_TRY(inventory.set_snapshot_status(record.kept, "ok"));
+  if (record.target == before.initial_snapshot && record.is_whole)
+    HOZON_TRY(inventory.set_left_initial(machine_uuid, false));
   HOZON_TRY(inventory.end_suspend(machine_uuid));  // it stands on other disks now
   // The time is that of the return, so that one undo takes back both.
   for (const std::string& uuid : record.discard)

@@ -239,8 +239,17 @@ Result<JobId> Control::start_machine_undo(const std::string& machine, const Call
 // What is past its time: expired snapshots go to the trash, states that returns left and trash go
 // for good. Pinned ones stay. A machine that is busy is looked at again the next time.
 void Core::expire(uint64_t now_ns) {
-  const auto machines = inventory.machines();
-  for (const MachineRow& owner : machines.value_or(std::vector<MachineRow>{})) {
+  // Asked every few seconds, so that it is the database that looks for what is due.
+  const auto machines = inventory.database().query(
+      "SELECT machine FROM snapshots s JOIN snapshot_marks m ON m.snapshot = s.uuid WHERE "
+      "m.expires_ns <> 0 AND m.expires_ns <= ?1 AND m.pinned = 0 AND s.status = 'ok' "
+      "UNION SELECT machine FROM snapshots s JOIN trash t ON t.snapshot = s.uuid WHERE "
+      "t.until_ns <= ?1",
+      {sql(now_ns)});
+  for (const Row& due_row : machines.value_or(std::vector<Row>{})) {
+    const auto found = inventory.machine(due_row.text(0));
+    if (!found) continue;
+    const MachineRow& owner = *found;
     std::vector<SnapshotRow> due;
     std::vector<std::pair<std::string, std::string>> gone;
     for (const SnapshotRow& row :

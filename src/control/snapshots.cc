@@ -1,6 +1,7 @@
 // Snapshots: listing, disk-only creation, names, deletion. Memory: snapshot_memory.cc; the way
 // back: snapshot_return.cc; clones: snapshot_clone.cc.
 #include <algorithm>
+#include <unordered_map>
 
 #include "control/core.h"
 #include "control/firmware_state.h"
@@ -79,9 +80,14 @@ Result<SnapshotRow> Core::new_snapshot_row(const MachineRow& machine,
   snapshot.machine_uuid = machine.uuid;
   snapshot.created_ns = wall_clock_ns();
   snapshot.name = request.name;
-  if (snapshot.name.empty())
-    snapshot.name =
-        HOZON_TRY(free_snapshot_name(machine.uuid, name_with_time("snap-", snapshot.created_ns)));
+  if (snapshot.name.empty()) {
+    const std::string base = request.name_base.empty()
+                                 ? name_with_time("snap-", snapshot.created_ns)
+                                 : request.name_base;
+    snapshot.name = HOZON_TRY(free_snapshot_name(machine.uuid, base));
+  }
+  snapshot.schedule_uuid = request.schedule_uuid;
+  snapshot.due_ns = request.due_ns;
   snapshot.description = request.description;
   snapshot.marks.tags = request.tags;
   if (request.expires_in_s != 0)
@@ -144,21 +150,34 @@ Status Core::delete_snapshot(const std::string& machine_uuid, const std::string&
   return inventory.delete_snapshot(uuid);
 }
 
+namespace {
+
+Status add_sizes(const Core& core, Snapshot& snapshot) {
+  if (snapshot.status != "ok") return {};
+  uint64_t sum = 0;
+  for (SnapshotDisk& disk : snapshot.disks) {
+    disk.exclusive_bytes =
+        HOZON_TRY(core.storage.exclusive_bytes(disk.pool, disk.volume, disk.point));
+    sum += *disk.exclusive_bytes;
+  }
+  snapshot.exclusive_bytes = sum;
+  return {};
+}
+
+}  // namespace
+
 Result<std::vector<Snapshot>> Control::snapshots(const std::string& machine,
                                                  bool with_sizes) const {
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const auto rows = HOZON_TRY(core_->inventory.snapshots(owner.uuid));
+  std::unordered_map<std::string, std::string> names;
+  for (const SnapshotRow& row : rows) names.emplace(row.uuid, row.name);
   std::vector<Snapshot> snapshots;
   for (const SnapshotRow& row : rows) {
-    snapshots.push_back(core_->view(row, owner, rows));
-    if (!with_sizes || row.status != "ok") continue;
-    uint64_t sum = 0;
-    for (SnapshotDisk& disk : snapshots.back().disks) {
-      disk.exclusive_bytes =
-          HOZON_TRY(core_->storage.exclusive_bytes(disk.pool, disk.volume, disk.point));
-      sum += *disk.exclusive_bytes;
-    }
-    snapshots.back().exclusive_bytes = sum;
+    snapshots.push_back(core_->view(row, owner, {}));
+    if (const auto parent = names.find(row.parent); parent != names.end())
+      snapshots.back().parent_name = parent->second;
+    if (with_sizes) HOZON_TRY(add_sizes(*core_, snapshots.back()));
   }
   return snapshots;
 }
@@ -166,9 +185,13 @@ Result<std::vector<Snapshot>> Control::snapshots(const std::string& machine,
 Result<Snapshot> Control::snapshot(const std::string& machine, const std::string& snapshot) const {
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->listed_snapshot(owner, snapshot));
-  for (Snapshot& candidate : HOZON_TRY(snapshots(owner.uuid, true)))
-    if (candidate.uuid == row.uuid) return std::move(candidate);
-  return make_error(Code::kNotFound, "snapshot '{}' was deleted meanwhile", snapshot);
+  std::vector<SnapshotRow> parents;
+  if (!row.parent.empty())
+    if (auto parent = core_->inventory.snapshot(owner.uuid, row.parent))
+      parents.push_back(*std::move(parent));
+  Snapshot shown = core_->view(row, owner, parents);
+  HOZON_TRY(add_sizes(*core_, shown));
+  return shown;
 }
 
 Result<JobId> Control::start_snapshot_create(const std::string& machine,

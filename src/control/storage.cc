@@ -245,6 +245,18 @@ Result<uint64_t> Storage::exclusive_bytes(const std::string& pool, const std::st
       HOZON_TRY(call(pool, "point.exclusive", {{"volume", volume}, {"point", point}})), "bytes");
 }
 
+Result<Storage::Freed> Storage::freed_bytes(const std::string& pool,
+                                            const std::vector<PointName>& points,
+                                            const std::vector<std::string>& volumes) const {
+  if (points.empty() && volumes.empty()) return Freed{};
+  nlohmann::json list = nlohmann::json::array();
+  for (const PointName& name : points) list.push_back({name.volume, name.point});
+  const auto answer =
+      HOZON_TRY(call(pool, "points.freed", {{"points", std::move(list)}, {"volumes", volumes}}));
+  return Freed{HOZON_TRY(link::u64_field(answer, "data_bytes")),
+               HOZON_TRY(link::u64_field(answer, "map_bytes"))};
+}
+
 Result<Storage::ChangedPage> Storage::changed(const std::string& pool, const PointName& target,
                                               const PointName& base, uint64_t offset,
                                               uint64_t length, uint64_t most) const {

@@ -87,14 +87,23 @@ class Storage {
                       const std::string& point) const;
   Result<uint64_t> exclusive_bytes(const std::string& pool, const std::string& volume,
                                    const std::string& point) const;
+  // What deleting these together would give back, and `volumes` with all their points; an empty
+  // point is a volume's head.
+  struct Freed {
+    uint64_t data_bytes = 0;
+    uint64_t map_bytes = 0;
+    uint64_t bytes() const { return data_bytes + map_bytes; }
+  };
+  struct PointName {
+    std::string volume, point;
+  };
+  Result<Freed> freed_bytes(const std::string& pool, const std::vector<PointName>& points,
+                            const std::vector<std::string>& volumes = {}) const;
   // What differs between two points (an empty name: the head), from `offset` on. Of one pool, any
   // branches. The page ends at `next_offset`.
   struct ChangedPage {
     std::vector<Range> ranges;
     uint64_t next_offset = 0;
-  };
-  struct PointName {
-    std::string volume, point;
   };
   Result<ChangedPage> changed(const std::string& pool, const PointName& target,
                               const PointName& base, uint64_t offset, uint64_t length,

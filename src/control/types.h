@@ -212,6 +212,9 @@ struct Machine {
   std::vector<std::string> allowed_operations;  // "start", "pause", "snapshot.create", ...
   std::vector<BlockedOperation> blocked_operations;
   uint64_t snapshot_quota = 0;  // 0: none
+  std::vector<std::string> tags;
+  // Name of the snapshot that it returns to when it goes down; empty: none.
+  std::string initial_snapshot;
   std::optional<Preview> preview;
   // Why a snapshot with memory would have to stop the guest; in machine() only. Empty: nothing.
   std::vector<std::string> live_memory_obstacles;
@@ -235,6 +238,12 @@ struct MachineRequest {
   std::string append;
   std::string firmware = "bios";  // or "uefi", "uefi-secure"
   bool tpm = false;
+  std::vector<std::string> tags;
+  // What it is made from; then disks, firmware and devices are those of the template, and 0 of
+  // memory and processors means its.
+  std::string from_template;
+  // A snapshot of this name is made with it, to which it returns whenever it goes down.
+  std::string return_on_shutdown;
 };
 
 // ---- snapshots ----
@@ -292,6 +301,8 @@ struct Snapshot {
   uint64_t expires_ns = 0;  // 0: never
   bool pinned = false;
   std::string pin_reason;
+  std::string group;        // name of the group that it belongs to (groups.h); empty: none
+  std::string schedule;     // name of the schedule that made it; empty: none, or it is gone
   uint64_t trashed_ns = 0;  // in trash() only
   uint64_t trash_until_ns = 0;
   std::vector<std::string> allowed_operations;
@@ -307,6 +318,8 @@ struct SnapshotMarks {
 };
 
 inline constexpr uint64_t kTrashSeconds = 7ULL * 24 * 3600;
+inline constexpr uint64_t kInitialKeepSeconds = 24ULL * 3600;  // what returns to an initial state
+                                                               // left
 inline constexpr uint64_t kTrashSecondsMax = 366ULL * 24 * 3600;
 
 struct DeleteRequest {
@@ -327,6 +340,10 @@ struct SnapshotRequest {
   // Whether the guest's agent freezes its file systems meanwhile: "require", "try" (or empty),
   // "skip". Not with memory, which needs no order on the disks.
   std::string quiesce;
+  // Of one that a schedule makes: for whom, for when, and what its name begins with.
+  std::string schedule_uuid;
+  uint64_t due_ns = 0;
+  std::string name_base;
 };
 
 // Parts of a snapshot. What is not named stays as it is now.
@@ -342,8 +359,9 @@ struct ReturnRequest {
   std::string state;         // "as-captured" (or empty), "running", "paused", "suspended", "down"
   bool instant = false;      // its memory comes page by page, when the guest touches it
   bool reset_nvram = false;  // the firmware's variables become those of a new machine
-  bool discard_newer = false;      // what grew from the snapshot goes to the trash
-  uint64_t restores_trash_ns = 0;  // of an undo: what went to the trash at that time comes back
+  bool discard_newer = false;       // what grew from the snapshot goes to the trash
+  uint64_t keep_s = kTrashSeconds;  // how long the state that is left is kept
+  uint64_t restores_trash_ns = 0;   // of an undo: what went to the trash at that time comes back
 };
 
 struct ResumeRequest {
@@ -353,10 +371,11 @@ struct ResumeRequest {
 
 struct CloneRequest {
   std::string new_name;
-  std::string description;   // empty: says what it is a clone of
-  bool with_memory = false;  // it sleeps where the snapshot was made
-  bool full = false;         // copies every block: nothing is shared with the original
-  std::string pool;          // of a full clone; empty: that of the original
+  std::string description;         // empty: says what it is a clone of
+  bool with_memory = false;        // it sleeps where the snapshot was made
+  bool full = false;               // copies every block: nothing is shared with the original
+  std::string pool;                // of a full clone; empty: that of the original
+  std::string return_on_shutdown;  // name of a snapshot that is made with it; it returns to that
 };
 
 // From which snapshot each part of a preview comes. Names or uuids; "current": as it is now.

@@ -27,6 +27,7 @@
 //                                              finishes the return
 //   preview.take_back {pool, volumes, kept}    the disks are what they were before the preview
 //   preview.undo     {machine, kept}           finishes the undo of a preview
+//   group.return     {group, state, round}     returns those of its machines that were not yet
 // With "finish" the deletion is what the job is for; without, it takes a creation back. With
 // "before_ns" (job_board.h) a volume or pool of that name that was made later is somebody else's.
 #include <sys/stat.h>
@@ -269,6 +270,15 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
     return settled(
         take_preview_back(*this, text_of(arguments, "pool"), volumes, text_of(arguments, "kept")),
         false);
+  }
+  if (action == "group.return") {
+    const auto go_on = [this]() -> Status {
+      if (!jobs.is_ending()) return {};
+      return make_error(Code::kUnavailable, "hozond is ending");
+    };
+    const auto returned = return_group(text_of(arguments, "group"), text_of(arguments, "state"),
+                                       text_of(arguments, "round"), go_on);
+    return settled(returned ? Status() : std::unexpected(returned.error()), true);
   }
   if (action == "preview.undo")
     return settled(try_until_done(undo_preview(*this, machine, text_of(arguments, "kept"))), true);

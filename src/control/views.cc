@@ -63,6 +63,24 @@ std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
   return memory;
 }
 
+// Counted, because reading thousands of records for a number takes time.
+Result<uint64_t> count_of(Inventory& inventory, const std::string& machine_uuid,
+                          const std::string& kind) {
+  const auto rows = HOZON_TRY(inventory.database().query(
+      "SELECT COUNT(*) FROM snapshots WHERE machine = ?1 AND status <> 'trashed' AND (?2 = '' OR "
+      "kind = ?2)",
+      {sql(machine_uuid), sql(kind)}));
+  return rows.front().number(0);
+}
+
+// "" when there is none.
+Result<std::string> snapshot_name(Inventory& inventory, const std::string& uuid) {
+  if (uuid.empty()) return "";
+  const auto rows = HOZON_TRY(inventory.database().query(
+      "SELECT name FROM snapshots WHERE uuid = ? AND status <> 'trashed'", {sql(uuid)}));
+  return rows.empty() ? "" : rows.front().text(0);
+}
+
 }  // namespace
 
 Result<Machine> Core::view(const MachineRow& row) {
@@ -87,31 +105,27 @@ Result<Machine> Core::view(const MachineRow& row) {
   machine.has_initrd = row.has_initrd;
   machine.append = row.append;
   machine.firmware = row.firmware;
+  machine.tags = row.tags;
   machine.current_parent = row.current_parent;
-  const auto snapshots = HOZON_TRY(inventory.snapshots(row.uuid));
-  machine.snapshot_count = snapshots.size();
-  const auto parent = std::ranges::find(snapshots, row.current_parent, &SnapshotRow::uuid);
-  if (parent != snapshots.end()) machine.current_parent_name = parent->name;
+  machine.snapshot_count = HOZON_TRY(count_of(inventory, row.uuid, ""));
+  machine.current_parent_name = HOZON_TRY(snapshot_name(inventory, row.current_parent));
   machine.created_ns = row.created_ns;
   machine.started_ns = row.started_ns;
   machine.directory = machine_directory(row.uuid);
   machine.console_socket = machine.directory + "/" + kSerialSocket;
   machine.console_log = machine.directory + "/" + kSerialLog;
   machine.snapshot_quota = HOZON_TRY(inventory.quota(row.uuid));
-  const bool sleeps =
-      machine.state == PowerState::kDown &&
-      std::ranges::find(snapshots, "suspend", &SnapshotRow::kind) != snapshots.end();
+  const bool sleeps = machine.state == PowerState::kDown &&
+                      HOZON_TRY(count_of(inventory, row.uuid, "suspend")) != 0;
   if (sleeps) {
     machine.state = PowerState::kSuspended;
     machine.state_reason = "its memory is kept; `hozon machine resume` wakes it";
   }
+  machine.initial_snapshot = HOZON_TRY(snapshot_name(inventory, row.initial_snapshot));
   if (const auto preview = HOZON_TRY(inventory.preview(row.uuid))) {
-    const auto name = [&](const std::string& uuid) {
-      const auto found = std::ranges::find(snapshots, uuid, &SnapshotRow::uuid);
-      return found == snapshots.end() ? std::string() : found->name;
-    };
-    machine.preview =
-        Preview{name(preview->target), name(preview->kept), preview->parts, preview->created_ns};
+    machine.preview = Preview{HOZON_TRY(snapshot_name(inventory, preview->target)),
+                              HOZON_TRY(snapshot_name(inventory, preview->kept)), preview->parts,
+                              preview->created_ns};
   }
   explain(machine);
   return machine;
@@ -145,6 +159,8 @@ Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
   snapshot.expires_ns = row.marks.expires_ns;
   snapshot.pinned = row.marks.pinned;
   snapshot.pin_reason = row.marks.pin_reason;
+  snapshot.schedule = row.schedule_name;
+  snapshot.group = row.group_name;
   explain_snapshot(snapshot, jobs.lock_of(machine_lock(machine.uuid)));
   return snapshot;
 }
@@ -161,9 +177,10 @@ Result<nlohmann::json> Core::machine_json(const std::string& uuid) {
 Result<nlohmann::json> Core::snapshot_json(const std::string& machine_uuid,
                                            const std::string& uuid) {
   const MachineRow machine = HOZON_TRY(inventory.machine(machine_uuid));
-  const auto all = HOZON_TRY(inventory.snapshots(machine_uuid));
   // As in machine_json(): the lock that is held now is gone when the result is read.
-  Snapshot snapshot = view(HOZON_TRY(inventory.snapshot(machine_uuid, uuid)), machine, all);
+  const SnapshotRow row = HOZON_TRY(inventory.snapshot(machine_uuid, uuid));
+  Snapshot snapshot = view(row, machine, {});
+  snapshot.parent_name = HOZON_TRY(snapshot_name(inventory, row.parent));
   snapshot.allowed_operations.clear();
   snapshot.blocked_operations.clear();
   explain_snapshot(snapshot, std::nullopt);

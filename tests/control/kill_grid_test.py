@@ -84,7 +84,7 @@ class KillGrid(InstanceCase):
                 wanted = machine["preview"] and machine["preview"]["snapshot"] == snapshot["name"]
                 self.assertEqual(snapshot["status"], "in_preview" if wanted else "ok", snapshot)
             seen[name] = (machine["state"], machine["preview"] is None, machine["current_parent_name"], machine["description"],
-                          machine["snapshot_quota"],
+                          machine["snapshot_quota"], machine["tags"], machine["initial_snapshot"],
                           sorted((s["name"], s["description"], s["pinned"], tuple(s["tags"]),
                                   s["expires_ns"] != 0) for s in snapshots if s["kind"] == "user"),
                           sorted(t["name"] for t in self.trash(name)))
@@ -93,8 +93,15 @@ class KillGrid(InstanceCase):
                                  if not v["name"].endswith(".ram"))
         seen["points"] = sorted((v["name"], len(self.get(f"/v1/volumes/{v['name']}/points")["items"]))
                                 for v in volumes if not v["name"].startswith("m"))
+        seen["templates"] = sorted(t["name"] for t in self.get("/v1/templates")["items"])
+        seen["groups"] = sorted((g["name"], len(g["members"])) for g in self.get("/v1/groups")["items"])
+        seen["schedules"] = sorted((s["name"], s["enabled"], s["rule"], len(s["runs"]))
+                                   for s in map(self.schedule, self.get("/v1/schedules")["items"]))
         seen["pools"] = sorted(p["name"] for p in self.get("/v1/pools")["items"])
         return seen
+
+    def schedule(self, listed):
+        return self.get(f"/v1/schedules/{listed['name']}")
 
     def no_orphans(self):
         """Every point of a machine's volume belongs to a record, and every record has its points."""
@@ -105,6 +112,12 @@ class KillGrid(InstanceCase):
             for snapshot in self.all_snapshots(machine["name"]) + self.trash(machine["name"]):
                 for disk in snapshot["disks"]:
                     owned.add((disk["volume"], disk["point"]))
+        # A template is kept as a machine; what it has is told by its volumes only.
+        for template in self.get("/v1/templates")["items"]:
+            homes.append(template["uuid"])
+            for disk in template["disks"]:
+                points = self.get(f"/v1/volumes/{disk['volume']}/points")["items"]
+                self.assertEqual(len(points), 1, points)
         for volume in self.get("/v1/volumes")["items"]:
             for point in self.get(f"/v1/volumes/{volume['name']}/points")["items"]:
                 if volume["name"].endswith(".ram") and point["name"] == "empty":
@@ -166,6 +179,9 @@ class KillGrid(InstanceCase):
     def fresh(self, start=None):
         """A new machine "mN" with two snapshots; the old one goes."""
         def prepare():
+            for noun in ("schedules", "templates"):
+                for item in self.get(f"/v1/{noun}")["items"]:
+                    self.do("DELETE", f"/v1/{noun}/{item['name']}")
             for machine in self.get("/v1/machines")["items"]:
                 if machine["state"] != "down":
                     self.do("POST", f"/v1/machines/{machine['name']}/kill", {})
@@ -278,6 +294,54 @@ class KillGrid(InstanceCase):
 
     def test_machine_kill(self):
         self.grid("machine.kill", self.fresh("up"), self.on_machine("POST", "/kill", {}))
+
+    def test_machine_marks(self):
+        self.grid("machine.tag", self.fresh(), self.on_machine("POST", "/tag", {"tags": ["x"]}))
+        self.grid("machine.initial", self.fresh(), self.on_machine("POST", "/initial", {"snapshot": "one"}))
+
+    def templated(self):
+        self.fresh()()
+        self.do("POST", "/v1/templates", {"name": "t", "machine": self.name, "snapshot": "one"})
+
+    def test_template_create(self):
+        self.grid("template.create", self.fresh(),
+                  lambda: ("POST", "/v1/templates", {"name": "t", "machine": self.name}))
+
+    def test_template_delete(self):
+        self.grid("template.delete", self.templated, lambda: ("DELETE", "/v1/templates/t", None))
+
+    def test_machine_from_a_template(self):
+        self.grid("machine.create", self.templated,
+                  lambda: ("POST", "/v1/machines", {"name": self.name + "n", "template": "t",
+                                                    "return_on_shutdown": "clean"}))
+
+    def two(self):
+        self.fresh()()
+        self.other = self.new_machine(start=False)
+        self.machines = [self.name, self.other]
+
+    def grouped(self):
+        self.two()
+        self.do("POST", "/v1/groups", {"name": "g", "machines": self.machines})
+
+    def test_group_create(self):
+        self.grid("group.create", self.two,
+                  lambda: ("POST", "/v1/groups", {"name": "g", "machines": self.machines}))
+
+    def test_group_delete(self):
+        self.grid("group.delete", self.grouped, lambda: ("DELETE", "/v1/groups/g", None))
+
+    def scheduled(self):
+        self.fresh()()
+        self.do("POST", "/v1/schedules", {"name": "s", "rule": "daily", "machines": {"all": True}})
+
+    def test_schedules(self):
+        self.grid("schedule.create", self.fresh(),
+                  lambda: ("POST", "/v1/schedules", {"name": "s", "rule": "daily", "machines": {"all": True}}))
+        self.grid("schedule.edit", self.scheduled,
+                  lambda: ("POST", "/v1/schedules/s/edit", {"rule": "hourly"}))
+        self.grid("schedule.disable", self.scheduled, lambda: ("POST", "/v1/schedules/s/disable", {}))
+        self.grid("schedule.delete", self.scheduled, lambda: ("DELETE", "/v1/schedules/s", None))
 
     def volumes(self):
         for volume in self.get("/v1/volumes")["items"]:

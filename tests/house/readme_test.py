@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-COMMAND = re.compile(r"\bhozon ((?:pool|volume|machine|snapshot|job|token|peer|audit) [a-z]+|up|down|events)\b")
+COMMAND = re.compile(r"\bhozon ((?:pool|volume|machine|snapshot|template|group|schedule|job|token|peer|audit) [a-z]+|up|down|events)\b")
 MAKE = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)\b")
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.M | re.S)
 SPAN = re.compile(r"`([^`\n]+)`")
