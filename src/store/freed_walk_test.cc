@@ -131,17 +131,20 @@ Task<void> compare_a_set(FreedWalkTest& t, uint64_t seed, uint64_t& freed_so_far
   std::vector<std::pair<std::string, std::string>> chosen;
   std::vector<Target> targets;
   const uint64_t one_in = 1 + t.below(3);
-  for (const VolumeInfo& volume : t.pool_->volumes())
-    for (const PointInfo& point : *t.pool_->points(volume.name))
-      if (t.below(one_in) == 0) {
-        chosen.emplace_back(volume.name, point.name);
-        targets.push_back(*t.pool_->target(volume.name, point.name));
-      }
+  for (const VolumeInfo& volume : t.pool_->volumes()) {
+    const std::vector<PointInfo> points = *t.pool_->points(volume.name);
+    for (const PointInfo& point : points) {
+      if (t.below(one_in) != 0) continue;
+      chosen.emplace_back(volume.name, point.name);
+      targets.push_back(*t.pool_->target(volume.name, point.name));
+    }
+  }
   const bool with_volume = t.below(2) == 0 && t.pool_->volumes().size() > 1;
   const std::string volume = t.some_volume();
   if (with_volume) {
     targets.push_back(*t.pool_->target(volume));
-    for (const PointInfo& point : *t.pool_->points(volume))
+    const std::vector<PointInfo> points = *t.pool_->points(volume);
+    for (const PointInfo& point : points)
       targets.push_back(*t.pool_->target(volume, point.name));
   }
   if (!targets.empty()) {
