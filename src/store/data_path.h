@@ -33,6 +33,7 @@ class DataPath {
   Task<Status> read_tree(const Tree& tree, uint64_t offset, std::span<std::byte> into);
 
  private:
+  static constexpr uint64_t kMapRecordBytes = 32 + 8;  // plus 4 per block
   // Neighbours in the volume that are neighbours in the pool. Most runs are one block.
   struct BlockRun {
     uint64_t volume_index;
