@@ -30,8 +30,8 @@ std::string head(const std::string& name, const std::string& what) {
   std::string upper = name;
   for (char& c : upper)
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  return fmt::format(".TH {} 1 \"\" \"Hozon {}\" \"Hozon\"\n.SH NAME\n{} \\- {}\n", troff(upper),
-                     kVersion, troff(name), troff(what));
+  return fmt::format(".TH {} 1 \"\" \"Hozon {}\" \"Hozon\"\n.ad l\n.SH NAME\n{} \\- {}\n",
+                     troff(upper), kVersion, troff(name), troff(what));
 }
 
 std::string path_text(const GrammarVerb& verb) {

@@ -19,14 +19,19 @@ class CollectionsTest(InstanceCase):
     def setUpClass(cls):
         super().setUpClass()
         make = cls("runTest").do
-        for number in range(3):
-            make("POST", "/v1/machines", {"name": f"m{number}", "memory_bytes": 64 << 20,
+        for name in ("m0", "m1", "m2"):
+            make("POST", "/v1/machines", {"name": name, "memory_bytes": 64 << 20,
                                           "disks": [{"size_bytes": 1 << 20}]})
         for number in range(7):
             make("POST", "/v1/machines/m0/snapshots",
                  {"name": f"s{number}", "tags": ["odd" if number % 2 else "even", "all"]})
             make("POST", "/v1/volumes", {"name": f"v{number}", "size_bytes": 1 << 20})
             make("POST", "/v1/volumes/v0/snapshot", {"name": f"p{number}"})
+        for number in range(2):
+            make("POST", "/v1/groups", {"name": f"g{number}", "machines": ["m2"]})
+            make("POST", "/v1/templates", {"name": f"t{number}", "machine": "m2"})
+            make("POST", "/v1/schedules", {"name": f"h{number}", "zone": "UTC", "rule": "hourly",
+                                           "machines": {"names": ["m2"]}})
         for number in (1, 3, 5):
             make("DELETE", f"/v1/machines/m0/snapshots/s{number}")
 
