@@ -19,11 +19,13 @@ Result<std::vector<GroupRow>> Inventory::groups() {
 }
 
 Result<GroupRow> Inventory::group(const std::string& reference) {
-  const auto rows = HOZON_TRY(database_.query(
-      "SELECT uuid, name, description, created_ns FROM snapshot_groups g WHERE (uuid = ?1 OR name = "
-      "?1) AND EXISTS (SELECT 1 FROM snapshots s WHERE s.group_uuid = g.uuid AND s.group_uuid <> '') "
-      "ORDER BY uuid = ?1",
-      {sql(reference)}));
+  const auto rows =
+      HOZON_TRY(database_.query("SELECT uuid, name, description, created_ns FROM snapshot_groups g "
+                                "WHERE (uuid = ?1 OR name = "
+                                "?1) AND EXISTS (SELECT 1 FROM snapshots s WHERE s.group_uuid = "
+                                "g.uuid AND s.group_uuid <> '') "
+                                "ORDER BY uuid = ?1",
+                                {sql(reference)}));
   if (rows.empty())
     return make_error(Code::kNotFound, "there is no group '{}'; `hozon group list` shows them",
                       reference);

@@ -144,8 +144,7 @@ Task<void> compare_a_set(FreedWalkTest& t, uint64_t seed, uint64_t& freed_so_far
   if (with_volume) {
     targets.push_back(*t.pool_->target(volume));
     const std::vector<PointInfo> points = *t.pool_->points(volume);
-    for (const PointInfo& point : points)
-      targets.push_back(*t.pool_->target(volume, point.name));
+    for (const PointInfo& point : points) targets.push_back(*t.pool_->target(volume, point.name));
   }
   if (!targets.empty()) {
     const auto freed = co_await t.pool_->freed_bytes(targets);
