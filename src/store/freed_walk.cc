@@ -41,47 +41,14 @@ Task<Result<FreedBytes>> FreedWalk::run() {
 Task<Status> FreedWalk::visit(const Point* point) {
   const Tree tree = point->tree;
   if (tree.root.is_null()) co_return Status{};
-  HOZON_CO_TRY(const bool needed, co_await is_needed(tree.root, tree.height, 0));
+  bool needed = false;
+  {
+    const ReaderGuard reader(core_.space);
+    const HeadMap::Points around = [this] { return around_; };
+    HOZON_CO_TRY(needed, co_await core_.head_map.is_at(around, tree.root, tree.height, 0));
+  }
   if (needed) co_return Status{};
   co_return co_await visit_node(tree.root, tree.height, 0);
-}
-
-Task<Status> FreedWalk::beside(uint8_t level, uint64_t index, std::vector<NodeRef>& nodes) {
-  while (true) {
-    nodes.clear();
-    std::optional<MissingNode> missing;
-    for (const Point* other : around_) {
-      Edge edge;
-      missing = core_.head_map.edge_at(other->tree, index, level, edge);
-      if (missing) break;
-      if (edge.is_null()) continue;
-      NodeRef node = core_.cache.find(edge);
-      if (!node) {
-        missing = MissingNode{edge, level};
-        break;
-      }
-      nodes.push_back(std::move(node));
-    }
-    if (!missing) co_return Status{};
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
-}
-
-Task<Result<bool>> FreedWalk::is_needed(const Edge& edge, uint8_t level, uint64_t index) {
-  const ReaderGuard reader(core_.space);
-  while (true) {
-    std::optional<MissingNode> missing;
-    for (const Point* other : around_) {
-      Edge theirs;
-      missing = core_.head_map.edge_at(other->tree, index, level, theirs);
-      if (missing) break;
-      if (theirs.identity() == edge.identity()) co_return true;
-    }
-    if (!missing) co_return false;
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
 }
 
 Task<Status> FreedWalk::visit_node(Edge own, uint8_t level, uint64_t index) {
@@ -94,7 +61,8 @@ Task<Status> FreedWalk::visit_node(Edge own, uint8_t level, uint64_t index) {
     if (!nodes_.insert(own.identity()).second) co_return Status{};  // through another point
     if (own.node) held_.push_back(own.node);
     std::vector<NodeRef> others;
-    HOZON_CO_CHECK(co_await beside(level, index, others));
+    const HeadMap::Points around = [this] { return around_; };
+    HOZON_CO_CHECK(co_await core_.head_map.nodes_at(around, level, index, others));
     for (uint32_t slot = 0; slot < format::kPointersPerNode; ++slot) {
       Edge edge = node->edge(slot);
       if (edge.is_null()) continue;

@@ -31,9 +31,6 @@ class FreedWalk {
   void look_around();
   Task<Status> visit(const Point* point);
   Task<Status> visit_node(Edge own, uint8_t level, uint64_t index);
-  // The nodes of the points around at that place, in memory when this returns.
-  Task<Status> beside(uint8_t level, uint64_t index, std::vector<NodeRef>& nodes);
-  Task<Result<bool>> is_needed(const Edge& edge, uint8_t level, uint64_t index);
 
   PoolCore& core_;
   std::vector<const Point*> points_;

@@ -198,4 +198,43 @@ Task<Result<NodeRef>> HeadMap::leaf(Tree tree, uint64_t index, uint64_t* skip) {
   }
 }
 
+Task<Status> HeadMap::nodes_at(const Points& points, uint8_t level, uint64_t index,
+                               std::vector<NodeRef>& nodes) {
+  while (true) {
+    nodes.clear();
+    std::optional<MissingNode> missing;
+    for (const Point* point : points()) {
+      Edge edge;
+      missing = edge_at(point->tree, index, level, edge);
+      if (missing) break;
+      if (edge.is_null()) continue;
+      NodeRef node = cache_.find(edge);
+      if (!node) {
+        missing = MissingNode{edge, level};
+        break;
+      }
+      nodes.push_back(std::move(node));
+    }
+    if (!missing) co_return Status{};
+    const auto loaded = co_await cache_.load(missing->edge, missing->level);
+    if (!loaded) co_return std::unexpected(loaded.error());
+  }
+}
+
+Task<Result<bool>> HeadMap::is_at(const Points& points, const Edge& edge, uint8_t level,
+                                  uint64_t index) {
+  while (true) {
+    std::optional<MissingNode> missing;
+    for (const Point* point : points()) {
+      Edge other;
+      missing = edge_at(point->tree, index, level, other);
+      if (missing) break;
+      if (other.identity() == edge.identity()) co_return true;
+    }
+    if (!missing) co_return false;
+    const auto loaded = co_await cache_.load(missing->edge, missing->level);
+    if (!loaded) co_return std::unexpected(loaded.error());
+  }
+}
+
 }  // namespace hozon::store

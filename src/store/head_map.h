@@ -11,8 +11,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/task.h"
 #include "store/catalog.h"
@@ -74,6 +76,14 @@ class HeadMap {
   // The edge of `tree` that leads to the node at `level` over `index` (level 0: to the data block).
   // When a node on the way is not in memory, it is returned instead.
   std::optional<MissingNode> edge_at(const Tree& tree, uint64_t index, uint8_t level, Edge& found);
+
+  // Points that a walk compares with, asked for again after every wait: they may be others by then.
+  using Points = std::function<std::vector<const Point*>()>;
+  // The nodes of all of them at that place, in memory when this returns without another wait.
+  Task<Status> nodes_at(const Points& points, uint8_t level, uint64_t index,
+                        std::vector<NodeRef>& nodes);
+  // Whether one of them has the same there.
+  Task<Result<bool>> is_at(const Points& points, const Edge& edge, uint8_t level, uint64_t index);
 
  private:
   NodeRef changeable(Point& head, const LeafPath& path, uint8_t level, uint64_t index);

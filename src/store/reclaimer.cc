@@ -111,45 +111,11 @@ Task<Status> Reclaimer::visit_root(Walk& walk, Edge& kept) {
   co_return co_await visit(walk, tree.root, tree.height, 0, kept);
 }
 
-// The nodes of all neighbours at that place, in memory when this returns without another wait.
-Task<Status> Reclaimer::beside(const Point& point, uint8_t level, uint64_t index,
-                               std::vector<NodeRef>& nodes) {
-  while (true) {
-    nodes.clear();
-    std::optional<MissingNode> missing;
-    for (const Point* neighbour : neighbours(point)) {
-      Edge edge;
-      missing = core_.head_map.edge_at(neighbour->tree, index, level, edge);
-      if (missing) break;
-      if (edge.is_null()) continue;
-      NodeRef node = core_.cache.find(edge);
-      if (!node) {
-        missing = MissingNode{edge, level};
-        break;
-      }
-      nodes.push_back(std::move(node));
-    }
-    if (!missing) co_return Status{};
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
-}
-
 Task<Result<bool>> Reclaimer::is_shared(const Point& point, const Edge& edge, uint8_t level,
                                         uint64_t index) {
   const ReaderGuard reader(core_.space);
-  while (true) {
-    std::optional<MissingNode> missing;
-    for (const Point* neighbour : neighbours(point)) {
-      Edge other;
-      missing = core_.head_map.edge_at(neighbour->tree, index, level, other);
-      if (missing) break;
-      if (other.identity() == edge.identity()) co_return true;
-    }
-    if (!missing) co_return false;
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
+  const HeadMap::Points around = [&point] { return neighbours(point); };
+  co_return co_await core_.head_map.is_at(around, edge, level, index);
 }
 
 Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t index, Edge& kept) {
@@ -163,7 +129,8 @@ Task<Status> Reclaimer::visit(Walk& walk, Edge own, uint8_t level, uint64_t inde
     const ReaderGuard reader(core_.space);
     HOZON_CO_TRY(const NodeRef node, co_await core_.cache.load(own, level));
     std::vector<NodeRef> others;
-    HOZON_CO_CHECK(co_await beside(*walk.point, level, index, others));
+    const HeadMap::Points around = [&walk] { return neighbours(*walk.point); };
+    HOZON_CO_CHECK(co_await core_.head_map.nodes_at(around, level, index, others));
     if (walk.rebuild)
       rest = NodeRef(new Node(level, walk.point->generation, &core_.nodes_in_memory));
     const uint32_t slots = format::kPointersPerNode - (mutant(Mutant::kWalkOffByOne) ? 1 : 0);

@@ -75,8 +75,6 @@ class Reclaimer {
   // Visits the private node that `own` leads to; `kept` becomes what is left of it (rebuild).
   Task<Status> visit(Walk& walk, Edge own, uint8_t level, uint64_t index, Edge& kept);
   Task<Status> visit_root(Walk& walk, Edge& kept);
-  Task<Status> beside(const Point& point, uint8_t level, uint64_t index,
-                      std::vector<NodeRef>& nodes);
   Task<Result<bool>> is_shared(const Point& point, const Edge& edge, uint8_t level, uint64_t index);
   Task<Status> settle_unshared(Walk& walk);
   void finish(Walk& walk, Edge kept);
