@@ -81,14 +81,23 @@ Result<std::vector<Range>> ranges_in_use(pid_t qemu, Range memory) {
   return ranges;
 }
 
-Status join(const Fd& process, Range range) {
+int advise(const Fd& process, Range range) {
   iovec part{reinterpret_cast<void*>(range.start), range.end - range.start};
-  if (::syscall(SYS_process_madvise, process.get(), &part, 1UL, MADV_COLLAPSE, 0U) >= 0) return {};
-  if (errno == EPERM)
-    return make_error(Code::kPermissionDenied, "joining a guest's pages needs CAP_SYS_NICE");
-  if (errno == ENOSYS || errno == EINVAL)
-    return make_error(Code::kUnimplemented, "the kernel cannot join a guest's pages here");
-  return {};  // for want of a free huge page, for example: this part stays as it is
+  return ::syscall(SYS_process_madvise, process.get(), &part, 1UL, MADV_COLLAPSE, 0U) < 0 ? errno
+                                                                                          : 0;
+}
+
+// Asked with an empty range, because EINVAL may also mean that a part cannot be joined just now.
+Status check_possible(const Fd& process) {
+  switch (const int error = advise(process, {})) {
+    case 0: return {};
+    case EPERM:
+      return make_error(Code::kPermissionDenied, "joining a guest's pages needs CAP_SYS_NICE");
+    case ENOSYS:
+    case EINVAL:
+      return make_error(Code::kUnimplemented, "the kernel cannot join a guest's pages here");
+    default: return errno_error(error, "join a guest's pages");
+  }
 }
 
 }  // namespace
@@ -97,10 +106,11 @@ Result<uint64_t> join_huge_pages(pid_t qemu, uint64_t ram_bytes) {
   const Range memory = HOZON_TRY(guest_memory(qemu, ram_bytes));
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, qemu, 0)));
   if (!process) return errno_error(errno, "look at the memory of process {}", qemu);
+  HOZON_TRY(check_possible(process));
   uint64_t joined_bytes = 0;
   for (const Range& range : HOZON_TRY(ranges_in_use(qemu, memory))) {
-    HOZON_TRY(join(process, range));
-    joined_bytes += range.end - range.start;
+    // What fails stays as it is: no huge page is free, or a page is in use by somebody else.
+    if (advise(process, range) == 0) joined_bytes += range.end - range.start;
   }
   return joined_bytes;
 }

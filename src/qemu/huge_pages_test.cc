@@ -1,0 +1,102 @@
+#include "qemu/huge_pages.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "base/fd.h"
+#include "base/units.h"
+
+namespace hozon {
+namespace {
+
+constexpr uint64_t kHuge = 2_MiB;
+constexpr uint64_t kMemory = 96_MiB;  // larger than any other private mapping of the test
+
+// Memory in small pages, as a save leaves it behind.
+class SmallPages {
+ public:
+  SmallPages() {
+    void* place = ::mmap(nullptr, kMemory + kHuge, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    HOZON_CHECK(place != MAP_FAILED);
+    start_ = round_up(reinterpret_cast<uint64_t>(place), kHuge);
+    HOZON_CHECK(::madvise(place, kMemory + kHuge, MADV_NOHUGEPAGE) == 0);
+    std::memset(place, 1, kMemory + kHuge);
+    HOZON_CHECK(::madvise(place, kMemory + kHuge, MADV_HUGEPAGE) == 0);
+    place_ = place;
+  }
+  ~SmallPages() { ::munmap(place_, kMemory + kHuge); }
+  SmallPages(const SmallPages&) = delete;
+  SmallPages& operator=(const SmallPages&) = delete;
+  uint64_t start() const { return start_; }
+
+  // Bytes of this memory that lie in huge pages now.
+  uint64_t huge_bytes() const {
+    std::ifstream maps("/proc/self/smaps");
+    uint64_t sum = 0;
+    bool here = false;
+    for (std::string line; std::getline(maps, line);) {
+      uint64_t from = 0;
+      uint64_t to = 0;
+      uint64_t kib = 0;
+      if (std::sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2)
+        here = from < start_ + kMemory && to > start_;
+      else if (here && std::sscanf(line.c_str(), "AnonHugePages: %lu", &kib) == 1)
+        sum += kib * 1024;
+    }
+    return sum;
+  }
+
+ private:
+  void* place_ = nullptr;
+  uint64_t start_ = 0;
+};
+
+bool possible_here() {
+  const SmallPages memory;
+  const auto joined = join_huge_pages(::getpid(), kMemory);
+  return joined || (joined.error().code != Code::kPermissionDenied &&
+                    joined.error().code != Code::kUnimplemented);
+}
+
+TEST(HugePages, JoinsWhatASaveBrokeUp) {
+  if (!possible_here()) GTEST_SKIP() << "the kernel or the rights do not allow it";
+  const SmallPages memory;
+  ASSERT_EQ(memory.huge_bytes(), 0U);
+  const auto joined = join_huge_pages(::getpid(), kMemory);
+  ASSERT_TRUE(joined) << joined.error().what;
+  EXPECT_GE(memory.huge_bytes(), kMemory - kHuge);
+}
+
+// The kernel says EINVAL for a page that is still protected, as it does for a call it does not
+// know.
+TEST(HugePages, APartThatCannotBeJoinedDoesNotKeepTheOthersSmall) {
+  if (!possible_here()) GTEST_SKIP() << "the kernel or the rights do not allow it";
+  const SmallPages memory;
+  const Fd faults(
+      static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
+  uffdio_api api{.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP, .ioctls = 0};
+  if (!faults || ::ioctl(faults.get(), UFFDIO_API, &api) < 0)
+    GTEST_SKIP() << "the kernel cannot protect pages";
+  uffdio_register area{};
+  area.range = {memory.start(), kMemory};
+  area.mode = UFFDIO_REGISTER_MODE_WP;
+  ASSERT_EQ(::ioctl(faults.get(), UFFDIO_REGISTER, &area), 0);
+  uffdio_writeprotect page{{memory.start() + kHuge, 4096}, UFFDIO_WRITEPROTECT_MODE_WP};
+  ASSERT_EQ(::ioctl(faults.get(), UFFDIO_WRITEPROTECT, &page), 0);
+  const auto joined = join_huge_pages(::getpid(), kMemory);
+  ASSERT_TRUE(joined) << joined.error().what;
+  EXPECT_GE(memory.huge_bytes(), kMemory - 2 * kHuge);
+}
+
+}  // namespace
+}  // namespace hozon
