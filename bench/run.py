@@ -67,7 +67,7 @@ class Plan:
 
 FULL = Plan(size=8 * GIB, span=2 * GIB, depths=(0, 30, 300, 1000, 10000), qcow2_depth=300,
             rewrite_bytes=32 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16, 64), seconds=1.0,
-            burst=1.0, long_seconds=4.0, rounds=3, stalls=60, engine_runs=1, engine_calls=15)
+            burst=1.0, long_seconds=4.0, rounds=5, stalls=60, engine_runs=1, engine_calls=15)
 QUICK = Plan(size=2 * GIB, span=256 * MIB, depths=(0, 30, 100), qcow2_depth=30,
              rewrite_bytes=8 * MIB, rewrite_deep_bytes=MIB, in_flight=(1, 16), seconds=0.25, burst=0.25,
              long_seconds=1.5, rounds=3, stalls=12, engine_runs=1, engine_calls=3)

@@ -46,6 +46,7 @@ constexpr int kPrepareSliceMs = 200;
 constexpr int kWatchMs = 2;                   // while the guest stands still
 constexpr uint64_t kSilenceUs = 300'000'000;  // without any progress: something hangs
 constexpr int kAnswerMs = 2000;
+constexpr int kHeldAnswerMs = 10'000;  // a busy host is no reason to give up
 constexpr int kHelperEndMs = 10'000;
 constexpr int kNoticedMs = 500;  // by then an end of QEMU is known
 constexpr int kVerdictSliceMs = 200;
@@ -81,6 +82,7 @@ class MemorySave {
   Status migrate();
   Status prepare_qemu();
   Status stop_guest();
+  Status check_helper();
   Status check_still_held();
   void join_pages();
   Status listen(RamStatus& status, int wait_ms = kListenMs);
@@ -225,12 +227,23 @@ Status MemorySave::prepare_qemu() {
   HOZON_TRY(migrate());
   const uint64_t end_us = monotonic_us() + uint64_t{kPrepareMs} * 1000;
   while (!threads.wait_at_rest(kPrepareSliceMs) && monotonic_us() < end_us) HOZON_TRY(run_.check());
-  if (qmp_->call("query-status", json::object(), kAnswerMs)) return {};
+  const uint64_t answer_end_us = monotonic_us() + uint64_t{kHeldAnswerMs} * 1000;
+  do {
+    if (qmp_->call("query-status", json::object(), kAnswerMs)) return {};
+    HOZON_TRY(check_helper());
+  } while (qmp_->is_connected() && monotonic_us() < answer_end_us);
   core_.qemu_can_be_held = false;
   return make_error(Code::kUnavailable,
                     "QEMU of machine '{}' does not answer while it waits for the cut; try again: "
                     "from now on it is not asked to prepare ahead",
                     machine_.name);
+}
+
+// QEMU cannot answer when the helper is gone: the save may have lost its reader.
+Status MemorySave::check_helper() {
+  if (!helper_->process.wait_end(0)) return {};
+  return make_error(Code::kUnavailable,
+                    "the memory helper of machine '{}' ended without a verdict", machine_.name);
 }
 
 // A guest whose save lost its reader cannot be stopped: it sleeps in a write that nobody will allow
@@ -246,9 +259,7 @@ Status MemorySave::stop_guest() {
 }
 
 Status MemorySave::check_still_held() {
-  if (helper_->process.wait_end(0))
-    return make_error(Code::kUnavailable,
-                      "the memory helper of machine '{}' ended without a verdict", machine_.name);
+  HOZON_TRY(check_helper());
   const std::string status = HOZON_TRY(migration_status(*qmp_));
   if (status == "setup") return {};
   return make_error(

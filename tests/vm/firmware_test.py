@@ -124,7 +124,7 @@ class UefiTest(FirmwareCase):
         self.hozon("snapshot", "create", self.name, "s", "--quiesce", "skip")
         with self.assertRaisesRegex(Failed, "no firmware variables"):
             self.returned("s", "--reset-nvram")
-        with self.assertRaisesRegex(Failed, "not known: choose bios"):
+        with self.assertRaisesRegex(Failed, "use one of bios"):
             self.hozon("machine", "create", "odd", "--disk", "1M", "--firmware", "coreboot")
 
 

@@ -11,6 +11,7 @@ usage: judge_mutants_test.py --programs DIR --guest DIR
 import mmap
 import os
 import pathlib
+import re
 import sqlite3
 import struct
 import sys
@@ -100,11 +101,11 @@ class WriterBehindTheSave(JudgeCase):
                 yield at
 
     def write_behind_the_save(self, memory, victims):
-        """Once memory is flowing, so after the cut."""
+        """Once the first page was read, so after the cut."""
         directory = pathlib.Path(self.machine()["directory"])
         def flows():
-            return any('"phase":"running"' in f.read_text() for f in directory.glob("save-*.json")
-                       if f.exists())
+            return any(re.search(r'"first_page_ns": *[1-9]', f.read_text())
+                       for f in directory.glob("save-*.json") if f.exists())
         end = time.monotonic() + 60
         while not flows() and time.monotonic() < end:
             time.sleep(0.001)

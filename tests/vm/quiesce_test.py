@@ -67,7 +67,7 @@ class QuiesceTest(SnapshotCase):
         with self.assertRaisesRegex(Failed, "no agent.*--quiesce try"):
             self.create("r", "--quiesce", "require")
         self.assertEqual(self.names(), before)
-        with self.assertRaisesRegex(Failed, "not one of require"):
+        with self.assertRaisesRegex(Failed, "use one of require"):
             self.create("r", "--quiesce", "maybe")
 
     def test_a_killed_hozond_leaves_no_frozen_guest(self):

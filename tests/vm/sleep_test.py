@@ -36,7 +36,7 @@ class SleepTest(SnapshotCase):
                 self.hozon("machine", "resume", self.name)
             if self.state() == "up":
                 self.stamps(9)
-        with self.assertRaisesRegex(Failed, "not one of as-captured"):
+        with self.assertRaisesRegex(Failed, "use one of as-captured"):
             self.returned("s", "--state", "asleep")
         self.hozon("snapshot", "create", self.name, "d")
         with self.assertRaisesRegex(Failed, "only a return with memory"):

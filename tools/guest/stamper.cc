@@ -1,10 +1,15 @@
-// stamper [PAGES]   writes one increasing stamp to its memory, to /dev/vda and to /dev/vdb, in turn
-// and for ever, and before each round looks whether all three still agree with the round before: in
-// a guest that came back from a snapshot with memory the first look is at what the snapshot holds.
-//   RAM     PAGES (4096) pages; every round rewrites an eighth of them, stamp, place and checksum
-//   in each disks   the block at 1 MiB of each, O_DIRECT | O_DSYNC DMA     256 pages that only the
-//   disk's device writes: a round reads /dev/vda's block into the next
-// /run/stamper says "STAMP ok", or "STAMP VIOLATION what" and then nothing more is written.
+// stamper [PAGES]
+// Writes one increasing stamp to its memory, to /dev/vda and to /dev/vdb, in turn and for ever, and
+// before each round looks whether all three still agree with the rounds before: in a guest that
+// came back from a snapshot with memory the first look is at what the snapshot holds.
+//
+// Memory is PAGES (4096) pages, of which a round rewrites an eighth: stamp, place and checksum in
+// each. On each disk two blocks at 1 MiB are written in turns (O_DIRECT | O_DSYNC), and both are
+// looked at, so that a guest which came back between its look and its write does not wipe out what
+// it should have seen. 256 more pages are written by a disk's device alone: a round reads the block
+// of /dev/vda into the next of them.
+//
+// /run/stamper says "STAMP ok", or "STAMP VIOLATION what", and then nothing more is written.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +24,7 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr off_t kPlace = 1 << 20;
+constexpr uint64_t kBlocks = 2;  // on each disk
 constexpr uint64_t kRounds = 8;  // until every page of RAM was rewritten
 constexpr uint64_t kDmaPages = 256;
 
@@ -47,6 +53,8 @@ void make(Block& block, uint64_t stamp, uint64_t place) {
 bool holds(const Block& block, uint64_t stamp, uint64_t place) {
   return block.stamp == stamp && block.place == place && block.checksum == checksum_of(block);
 }
+
+off_t place_of(uint64_t stamp) { return kPlace + static_cast<off_t>(stamp % kBlocks * kPage); }
 
 Block* pages(size_t count) {
   void* place = mmap(nullptr, count * kPage, PROT_READ | PROT_WRITE,
@@ -83,7 +91,7 @@ class Stamper {
            disks_[1] >= 0;
   }
   void round(uint64_t stamp) {
-    if (stamp > 1) check_disks(stamp - 1);
+    for (uint64_t age = 1; age <= kBlocks && age < stamp; ++age) check_disks(stamp - age);
     const uint64_t share = count_ / kRounds;
     for (uint64_t i = 0; i < share; ++i) {
       Block& page = ram_[stamp % kRounds * share + i];
@@ -98,12 +106,12 @@ class Stamper {
  private:
   void write_disk(int disk, uint64_t stamp) {
     make(*buffer_, stamp, static_cast<uint64_t>(disk));
-    if (pwrite(disks_[disk], buffer_, kPage, kPlace) != static_cast<ssize_t>(kPage))
+    if (pwrite(disks_[disk], buffer_, kPage, place_of(stamp)) != static_cast<ssize_t>(kPage))
       violation(stamp, "a failed write", 0, stamp);
   }
   void check_disks(uint64_t stamp) {
     for (int i = 0; i < 2; ++i) {
-      if (pread(disks_[i], buffer_, kPage, kPlace) != static_cast<ssize_t>(kPage) ||
+      if (pread(disks_[i], buffer_, kPage, place_of(stamp)) != static_cast<ssize_t>(kPage) ||
           !holds(*buffer_, stamp, static_cast<uint64_t>(i)))
         violation(stamp, i == 0 ? "/dev/vda" : "/dev/vdb", buffer_->stamp, stamp);
     }
@@ -112,7 +120,7 @@ class Stamper {
     Block& page = dma_[stamp % kDmaPages];
     if (stamp > kDmaPages && !holds(page, stamp - kDmaPages, 0))
       violation(stamp, "a page that only the device writes", page.stamp, stamp - kDmaPages);
-    if (pread(disks_[0], &page, kPage, kPlace) != static_cast<ssize_t>(kPage) ||
+    if (pread(disks_[0], &page, kPage, place_of(stamp)) != static_cast<ssize_t>(kPage) ||
         !holds(page, stamp, 0))
       violation(stamp, "/dev/vda read back", page.stamp, stamp);
   }
