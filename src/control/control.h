@@ -234,8 +234,8 @@ class Control {
   Result<std::vector<Group>> groups() const;
   Result<Group> group(const std::string& group) const;
   Result<JobId> start_group_create(const GroupRequest& request, const Caller& caller = {});
-  // All of its machines, one after the other; refused unless each of them can be returned now. One
-  // that was interrupted goes on. Result: {"group", "machines": [{"machine", "kept"}]}.
+  // All of its machines or, whatever happens, none. Result: {"group", "machines": [{"machine",
+  // "kept", "restarted"}]}.
   Result<JobId> start_group_return(const std::string& group, const std::string& state,
                                    const Caller& caller = {});
   // Its snapshots go to the trash, all or none. Result: {"deleted": ["machine@snapshot"]}.

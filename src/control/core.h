@@ -39,6 +39,7 @@ class Core {
   static std::string volume_lock(const std::string& pool, const std::string& name) {
     return "volume:" + pool + "/" + name;
   }
+  static std::string group_lock(const std::string& uuid) { return "group:" + uuid; }
   static std::string pool_lock(const std::string& pool) { return "pool:" + pool; }
   Result<JobId> begin_machine(const std::string& kind, const MachineRow& machine,
                               const std::string& object, const Caller& caller, JobBoard::Work work);
@@ -145,14 +146,16 @@ class Core {
   // What hozon-ram left in the machine's directory.
   void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
 
-  // --- groups.cc, templates.cc, initial.cc ---
+  // --- groups.cc, group_return.cc, templates.cc, initial.cc ---
   Result<nlohmann::json> do_group_create(JobRun& run, const GroupRow& group,
                                          const std::vector<std::string>& machines,
                                          const GroupRequest& request);
-  // Returns every member by a job of its own, named by `round`; may be repeated.
-  Result<nlohmann::json> return_group(const std::string& group_uuid, const std::string& state,
-                                      const std::string& round,
-                                      const std::function<Status()>& check);
+  Result<nlohmann::json> do_group_return(JobRun& run, const GroupRow& group,
+                                         const std::string& state);
+  // Takes back a return that was not completed: the machines end, and all `volumes` are what they
+  // were before, in one step. May be repeated.
+  Status take_group_back(const std::string& pool, const std::vector<std::string>& volumes,
+                         const std::vector<std::string>& machines, const std::string& kept);
   Result<nlohmann::json> do_template_create(JobRun& run, const std::string& machine_uuid,
                                             const std::string& snapshot_uuid, MachineRow made);
 
@@ -178,8 +181,7 @@ class Core {
   MemoryImages images;
   JobBoard jobs;
   std::atomic<bool> qemu_can_be_held = true;  // false once it did not answer (snapshot_memory.cc)
-  // Set once, when this is part of a whole Control. An interrupted job that is finished by jobs of
-  // its own waits for that.
+  // Set once, when this is part of a whole Control; what begins jobs by itself waits for that.
   std::atomic<Control*> control = nullptr;
 
  private:

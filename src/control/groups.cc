@@ -2,7 +2,6 @@
 #include "control/groups.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "control/clone_disks.h"
 #include "control/firmware_state.h"
@@ -10,17 +9,12 @@
 #include "control/names.h"
 #include "control/preview.h"
 #include "control/quiesce.h"
-#include "control/return_plan.h"
 #include "control/settings.h"
 
 namespace hozon::control {
 namespace {
 
 using nlohmann::json;
-
-constexpr uint64_t kReturnAttemptsMax = 20;
-
-std::string group_lock(const std::string& uuid) { return "group:" + uuid; }
 
 Result<Group> view_of(Core& core, const GroupRow& row) {
   Group group{row.uuid, row.name, row.description, row.created_ns, {}};
@@ -79,41 +73,6 @@ SnapshotRequest request_of(const GroupRequest& group) {
   request.expires_in_s = group.expires_in_s;
   request.quiesce = group.quiesce;
   return request;
-}
-
-ReturnRequest return_request(const std::string& state) {
-  ReturnRequest how;
-  how.state = state;
-  return how;
-}
-
-// The job that returned it, which has ended well. A job that a death of this program took back is
-// followed by another one; each has a key of its own, so that none is begun twice.
-Result<Job> returned_member(Core& core, Control& whole, const GroupRow& group,
-                            const GroupMemberRow& member, const std::string& state,
-                            const std::string& round, const std::function<Status()>& check) {
-  for (uint64_t attempt = 1;; ++attempt) {
-    Caller caller;
-    caller.key = fmt::format("group/{}/{}/{}", round, member.machine_uuid, attempt);
-    caller.owner = "group " + group.name;
-    std::optional<JobId> id = HOZON_TRY(core.jobs.find_job(caller));
-    while (!id) {
-      HOZON_TRY(check());
-      const auto begun = whole.start_snapshot_return(member.machine_uuid, member.snapshot_uuid,
-                                                     caller, return_request(state));
-      if (begun) id = *begun;
-      if (!begun && begun.error().code != Code::kBusy) return std::unexpected(begun.error());
-      if (!begun) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
-    Job job = HOZON_TRY(core.jobs.wait(*id, 100));
-    while (!job.is_ended()) {
-      HOZON_TRY(check());
-      job = HOZON_TRY(core.jobs.wait(*id, 100));
-    }
-    if (!job.error) return job;
-    const bool again = job.error->code == Code::kUnavailable && attempt < kReturnAttemptsMax;
-    if (!again) return std::unexpected(*job.error);
-  }
 }
 
 }  // namespace
@@ -177,21 +136,6 @@ Result<json> Core::do_group_create(JobRun& run, const GroupRow& group,
   return to_json(HOZON_TRY(view_of(*this, group)));
 }
 
-Result<json> Core::return_group(const std::string& group_uuid, const std::string& state,
-                                const std::string& round, const std::function<Status()>& check) {
-  Control* const whole = control.load();
-  if (whole == nullptr) return make_error(Code::kUnavailable, "hozond is starting");
-  const GroupRow group = HOZON_TRY(inventory.group(group_uuid));
-  json done = json::array();
-  for (const GroupMemberRow& member : HOZON_TRY(inventory.group_members(group_uuid))) {
-    const auto job = returned_member(*this, *whole, group, member, state, round, check);
-    if (!job) return add_context(job.error(), fmt::format("machine '{}'", member.machine));
-    done.push_back({{"machine", member.machine},
-                    {"kept", job->result.is_object() ? job->result.value("kept", "") : ""}});
-  }
-  return json{{"group", group.name}, {"machines", done}};
-}
-
 Result<std::vector<Group>> Control::groups() const {
   std::vector<Group> groups;
   for (const GroupRow& row : HOZON_TRY(core_->inventory.groups()))
@@ -240,55 +184,10 @@ Result<JobId> Control::start_group_create(const GroupRequest& request, const Cal
                            });
 }
 
-Result<JobId> Control::start_group_return(const std::string& group, const std::string& state,
-                                          const Caller& caller) {
-  if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
-  const GroupRow row = HOZON_TRY(core_->inventory.group(group));
-  const auto members = HOZON_TRY(core_->inventory.group_members(row.uuid));
-  for (const GroupMemberRow& member : members) {
-    const auto lock = core_->jobs.lock_of(Core::machine_lock(member.machine_uuid));
-    if (lock)
-      return make_error(Code::kBusy,
-                        "machine '{}' is busy: job {} ({}) works on it; `hozon job watch {}` "
-                        "follows it",
-                        member.machine, lock->job, lock->reason, lock->job);
-    const MachineRow machine = HOZON_TRY(core_->inventory.machine(member.machine_uuid));
-    HOZON_TRY(refuse_in_preview(*core_, "snapshot.return", machine));
-    const ReturnPlan plan = HOZON_TRY(
-        plan_return(*core_, member.machine_uuid, member.snapshot_uuid, return_request(state)));
-    if (!caller.plan) continue;
-    Plan one;
-    describe_return(plan, one);
-    if (one.guest != "none") caller.plan->guest = one.guest;
-    for (const std::string& made : one.makes) caller.plan->makes.push_back(made);
-    for (const std::string& id : one.identity)
-      caller.plan->identity.push_back(member.machine + ": " + id);
-  }
-  const auto work = [core = core_.get(), row, state](JobRun& run) -> Result<json> {
-    const std::string round = std::to_string(run.id().value);
-    const uint64_t step = HOZON_TRY(
-        run.journal("group.return", {{"group", row.uuid}, {"state", state}, {"round", round}}));
-    const auto returned =
-        core->return_group(row.uuid, state, round, [&run] { return run.check(); });
-    // Only the end of this program leaves the rest to the next one.
-    if (!returned && run.is_interrupted()) return std::unexpected(returned.error());
-    if (!returned) HOZON_TRY(run.forget(step));
-    const json result = HOZON_TRY(returned);
-    HOZON_TRY(run.commit([] { return Status(); }));
-    return result;
-  };
-  return core_->jobs.begin({.kind = "group.return",
-                            .object = row.name,
-                            .caller = caller,
-                            .locks = {group_lock(row.uuid)},
-                            .subject = fmt::format("group '{}'", row.name)},
-                           work);
-}
-
 Result<JobId> Control::start_group_delete(const std::string& group, const Caller& caller) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const GroupRow row = HOZON_TRY(core_->inventory.group(group));
-  std::vector<std::string> locks = {group_lock(row.uuid)};
+  std::vector<std::string> locks = {Core::group_lock(row.uuid)};
   for (const GroupMemberRow& member : HOZON_TRY(core_->inventory.group_members(row.uuid))) {
     const MachineRow machine = HOZON_TRY(core_->inventory.machine(member.machine_uuid));
     if (!core_->jobs.lock_of(Core::machine_lock(machine.uuid)))

@@ -360,7 +360,8 @@ Status refuse_in_preview(Core& core, const std::string& kind, const MachineRow& 
 }
 
 Status take_preview_back(Core& core, const std::string& pool,
-                         const std::vector<std::string>& volumes, const std::string& kept) {
+                         const std::vector<std::string>& volumes, const std::string& kept,
+                         const std::function<Status()>& then) {
   std::vector<link::ReturnItem> items;
   std::vector<std::string> switched;
   for (const std::string& volume : volumes) {
@@ -372,6 +373,7 @@ Status take_preview_back(Core& core, const std::string& pool,
   }
   if (items.empty()) return {};
   HOZON_TRY(core.storage.return_to(pool, items, ""));
+  HOZON_TRY(then());
   return core.delete_points(pool, switched, kept);
 }
 

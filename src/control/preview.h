@@ -20,9 +20,11 @@ namespace hozon::control {
 // kWrongState when the machine is in preview and jobs of that kind would break P2.
 Status refuse_in_preview(Core& core, const std::string& kind, const MachineRow& machine);
 
-// Takes back a switch of the disks that was not completed. May be repeated.
-Status take_preview_back(Core& core, const std::string& pool,
-                         const std::vector<std::string>& volumes, const std::string& kept);
+// Takes back a switch of the disks that was not completed. May be repeated. If there was one,
+// `then` follows, as often as it is repeated.
+Status take_preview_back(
+    Core& core, const std::string& pool, const std::vector<std::string>& volumes,
+    const std::string& kept, const std::function<Status()>& then = [] { return Status(); });
 // Brings back what was before and gives up the snapshot `kept` that held it. May be repeated.
 Status undo_preview(Core& core, const std::string& machine_uuid, const std::string& kept);
 

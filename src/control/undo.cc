@@ -27,7 +27,8 @@
 //                                              finishes the return
 //   preview.take_back {pool, volumes, kept}    the disks are what they were before the preview
 //   preview.undo     {machine, kept}           finishes the undo of a preview
-//   group.return     {group, state, round}     returns those of its machines that were not yet
+//   group.take_back  {pool, volumes, machines, kept}   the machines are down, and their disks what
+//                                              they were before the group returned
 // With "finish" the deletion is what the job is for; without, it takes a creation back. With
 // "before_ns" (job_board.h) a volume or pool of that name that was made later is somebody else's.
 #include <sys/stat.h>
@@ -271,14 +272,12 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
         take_preview_back(*this, text_of(arguments, "pool"), volumes, text_of(arguments, "kept")),
         false);
   }
-  if (action == "group.return") {
-    const auto go_on = [this]() -> Status {
-      if (!jobs.is_ending()) return {};
-      return make_error(Code::kUnavailable, "hozond is ending");
-    };
-    const auto returned = return_group(text_of(arguments, "group"), text_of(arguments, "state"),
-                                       text_of(arguments, "round"), go_on);
-    return settled(returned ? Status() : std::unexpected(returned.error()), true);
+  if (action == "group.take_back") {
+    const auto volumes = HOZON_TRY(link::strings_field(arguments, "volumes"));
+    const auto machines = HOZON_TRY(link::strings_field(arguments, "machines"));
+    return settled(
+        take_group_back(text_of(arguments, "pool"), volumes, machines, text_of(arguments, "kept")),
+        false);
   }
   if (action == "preview.undo")
     return settled(try_until_done(undo_preview(*this, machine, text_of(arguments, "kept"))), true);

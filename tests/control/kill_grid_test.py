@@ -136,8 +136,10 @@ class KillGrid(InstanceCase):
     def all_snapshots(self, machine):
         return self.get(f"/v1/machines/{machine}/snapshots")["items"]
 
-    def grid(self, kind, prepare, request, number_of_names=None):
-        """`prepare` brings the state before; `request` gives (method, path, body)."""
+    def grid(self, kind, prepare, request, judge=lambda: None):
+        """`prepare` brings the state before; `request` gives (method, path, body); `judge` looks at
+        the world after a job that is done."""
+        self.judge = judge
         ends = {}
         number = 0
         while self.one(kind, prepare, request, ends, number + 1, f"kill {kind} {number + 1}"):
@@ -171,6 +173,7 @@ class KillGrid(InstanceCase):
                 self.assertEqual(after, before)
             else:
                 self.assertNotEqual(after, before)
+                self.judge()
             self.no_orphans()
         return not alive
 
@@ -179,7 +182,7 @@ class KillGrid(InstanceCase):
     def fresh(self, start=None):
         """A new machine "mN" with two snapshots; the old one goes."""
         def prepare():
-            for noun in ("schedules", "templates"):
+            for noun in ("schedules", "templates", "groups"):
                 for item in self.get(f"/v1/{noun}")["items"]:
                     self.do("DELETE", f"/v1/{noun}/{item['name']}")
             for machine in self.get("/v1/machines")["items"]:
@@ -330,6 +333,31 @@ class KillGrid(InstanceCase):
 
     def test_group_delete(self):
         self.grid("group.delete", self.grouped, lambda: ("DELETE", "/v1/groups/g", None))
+
+    def left(self):
+        """Both machines have gone on from the group's snapshots."""
+        self.grouped()
+        for name in self.machines:
+            self.do("POST", f"/v1/machines/{name}/snapshots", {"name": "later"})
+
+    def all_are_back(self):
+        self.assertEqual({self.machine(name)["current_parent_name"] for name in self.machines}, {"g"})
+
+    def test_group_return(self):
+        self.grid("group.return", self.left, lambda: ("POST", "/v1/groups/g/return", {}),
+                  self.all_are_back)
+
+    def left_and_up(self):
+        self.left()
+        self.do("POST", f"/v1/machines/{self.name}/start", {})
+
+    def both_run(self):
+        self.all_are_back()
+        self.assertEqual({self.machine(name)["state"] for name in self.machines}, {"up"})
+
+    def test_group_return_of_a_running_machine_and_one_to_start(self):
+        self.grid("group.return", self.left_and_up,
+                  lambda: ("POST", "/v1/groups/g/return", {"state": "running"}), self.both_run)
 
     def scheduled(self):
         self.fresh()()
