@@ -23,6 +23,8 @@ class Executor {
   virtual ~Executor() = default;
   // Resumes the coroutine later, on this executor's thread, after those posted before.
   virtual void post(std::coroutine_handle<> handle) = 0;
+  // As post(), once the executor has looked at what comes from outside: storage, sockets, timers.
+  virtual void post_next_turn(std::coroutine_handle<> handle) { post(handle); }
   // Runs `handle` after `delay_ns` by this executor's clock.
   virtual void post_after(uint64_t delay_ns, std::coroutine_handle<> handle) = 0;
   // Monotonic time of this executor, in nanoseconds.
@@ -48,11 +50,11 @@ class Executor {
     void await_resume() const noexcept {}
   };
   Sleep sleep(uint64_t delay_ns) { return Sleep{*this, delay_ns}; }
-  // co_await executor.yield(): lets everything that is ready run first.
+  // co_await executor.yield(): lets everything that is ready run first, and what comes from outside.
   struct Yield {
     Executor& executor;
     bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> handle) { executor.post(handle); }
+    void await_suspend(std::coroutine_handle<> handle) { executor.post_next_turn(handle); }
     void await_resume() const noexcept {}
   };
   Yield yield() { return Yield{*this}; }

@@ -95,7 +95,7 @@ void LoopBase::run_ready() {
 }
 
 std::optional<uint64_t> LoopBase::wait_limit_ns() const {
-  if (!ready_.empty() || stop_requested_.load()) return 0;
+  if (!ready_.empty() || !next_turn_.empty() || stop_requested_.load()) return 0;
   if (timers_.empty()) return std::nullopt;
   const uint64_t now = now_ns();
   const uint64_t due = timers_.front().due_ns;
@@ -111,6 +111,8 @@ void LoopBase::run() {
   while (!stop_requested_.exchange(false)) {
     run_ready();
     exchange(wait_limit_ns());
+    ready_.insert(ready_.end(), next_turn_.begin(), next_turn_.end());
+    next_turn_.clear();
   }
 }
 

@@ -3,8 +3,9 @@
 //
 // Invariants
 //   L1  A coroutine is resumed only from run(), never from submit(), post() or a completion
-//   handler. L2  Coroutines that never stop being ready cannot starve storage and sockets: after
-//       kRoundsMax rounds the outside is looked at without waiting.
+//   handler. L2  Coroutines that never stop being ready cannot starve storage and sockets: who
+//   yields goes on
+//       after the outside was looked at, without waiting; so do all after kRoundsMax rounds.
 #pragma once
 
 #include <array>
@@ -26,6 +27,7 @@ class LoopBase : public Loop {
   LoopBase& operator=(const LoopBase&) = delete;
 
   void post(std::coroutine_handle<> handle) final { ready_.push_back(handle); }
+  void post_next_turn(std::coroutine_handle<> handle) final { next_turn_.push_back(handle); }
   void post_after(uint64_t delay_ns, std::coroutine_handle<> handle) final;
   uint64_t now_ns() const final;
   uint64_t wall_ns() const final;
@@ -70,6 +72,7 @@ class LoopBase : public Loop {
   std::atomic<bool> stop_requested_ = false;
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> running_;
+  std::vector<std::coroutine_handle<>> next_turn_;
   std::vector<Timer> timers_;  // a heap, the earliest at the front
   uint64_t timer_sequence_ = 0;
   std::array<TurnHook*, kTurnHooksMax> hooks_{};

@@ -173,6 +173,23 @@ TEST_P(LoopTest, AcknowledgementsAreNotHeldUpByWhoeverYieldsAllTheTime) {
   loop_->remove_turn_hook(&hook);
 }
 
+// A deletion's answer waited for 16 slices of the walk that gives its space back, again and again.
+TEST_P(LoopTest, WhoYieldsGoesOnAfterTheOutsideWasLookedAt) {
+  const SocketPair sockets;
+  ASSERT_EQ(::write(sockets.other.get(), "x", 1), 1);
+  run([](Loop& loop, int fd) -> Task<void> {
+    bool received = false;
+    spawn([](Loop& on, int from, bool& done) -> Task<void> {
+      std::array<std::byte, 1> byte;
+      EXPECT_EQ(co_await on.recv(from, byte), 1);
+      done = true;
+    }(loop, fd, received));
+    int yields = 0;
+    for (; yields < 1000 && !received; ++yields) co_await loop.yield();
+    EXPECT_LE(yields, 4);
+  }(*loop_, sockets.one.get()));
+}
+
 TEST_P(LoopTest, StorageOperationsMoveEveryByte) {
   const Fd file = temporary_file();
   run([](LoopTest& test, int fd) -> Task<void> {
