@@ -47,9 +47,12 @@ class Stream {
   virtual void fill_in_peer(Request& request) = 0;  // Request::peer and peer_uid
 };
 
-class UnixStream : public Stream {
+// What the kinds of sockets have in common.
+template <typename Socket>
+class SocketStream : public Stream {
  public:
-  explicit UnixStream(asio::local::stream_protocol::socket socket) : socket_(std::move(socket)) {}
+  template <typename... Args>
+  explicit SocketStream(Args&&... args) : socket_(std::forward<Args>(args)...) {}
   awaitable<Moved> read_some(char* into, size_t size) override {
     auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(into, size), kNoThrow);
     co_return Moved{error, bytes};
@@ -59,13 +62,23 @@ class UnixStream : public Stream {
     static_cast<void>(written);
     co_return error;
   }
-  void half_close() override {
-    error_code ignored;
-    socket_.shutdown(asio::local::stream_protocol::socket::shutdown_send, ignored);
-  }
   void cancel() override {
     error_code ignored;
-    socket_.cancel(ignored);
+    socket_.lowest_layer().cancel(ignored);
+  }
+
+ protected:
+  Socket socket_;
+};
+
+using local = asio::local::stream_protocol;
+
+class UnixStream : public SocketStream<local::socket> {
+ public:
+  using SocketStream::SocketStream;
+  void half_close() override {
+    error_code ignored;
+    socket_.shutdown(local::socket::shutdown_send, ignored);
   }
   void fill_in_peer(Request& request) override {
     ucred who{};
@@ -78,19 +91,16 @@ class UnixStream : public Stream {
     request.peer = found != nullptr ? found->pw_name : fmt::format("uid {}", who.uid);
     request.peer_uid = who.uid;
   }
-
- private:
-  asio::local::stream_protocol::socket socket_;
 };
 
 using tcp = asio::ip::tcp;
 
 // TCP, with TLS or without.
 template <typename Socket>
-class TcpStream : public Stream {
+class TcpStream : public SocketStream<Socket> {
  public:
   template <typename... Args>
-  explicit TcpStream(Args&&... args) : socket_(std::forward<Args>(args)...) {
+  explicit TcpStream(Args&&... args) : SocketStream<Socket>(std::forward<Args>(args)...) {
     error_code ignored;
     socket_.lowest_layer().set_option(tcp::no_delay(true), ignored);
   }
@@ -101,30 +111,17 @@ class TcpStream : public Stream {
     }
     co_return true;
   }
-  awaitable<Moved> read_some(char* into, size_t size) override {
-    auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(into, size), kNoThrow);
-    co_return Moved{error, bytes};
-  }
-  awaitable<error_code> write_all(const std::string& bytes) override {
-    auto [error, written] = co_await asio::async_write(socket_, asio::buffer(bytes), kNoThrow);
-    static_cast<void>(written);
-    co_return error;
-  }
   // Of TLS the end of the connection is told by closing it: what was sent is whole, because answers
   // say how long they are, and the last event of a stream is not known to be the last.
   void half_close() override {
     error_code ignored;
     if constexpr (!kIsTls) socket_.shutdown(tcp::socket::shutdown_send, ignored);
   }
-  void cancel() override {
-    error_code ignored;
-    socket_.lowest_layer().cancel(ignored);
-  }
   void fill_in_peer(Request&) override {}  // keeps H5
 
  private:
+  using SocketStream<Socket>::socket_;
   static constexpr bool kIsTls = !std::is_same_v<Socket, tcp::socket>;
-  Socket socket_;
 };
 using PlainTcpStream = TcpStream<tcp::socket>;
 using TlsStream = TcpStream<asio::ssl::stream<tcp::socket>>;
@@ -198,7 +195,7 @@ class HttpServer::Impl {
 
   Status adopt(Fd listener) {
     error_code error;
-    acceptor_.assign(asio::local::stream_protocol(), listener.get(), error);
+    acceptor_.assign(local(), listener.get(), error);
     if (error)
       return make_error(Code::kInvalidArgument, "the API socket cannot be used: {}",
                         error.message());
@@ -236,7 +233,7 @@ class HttpServer::Impl {
   }
 
   void run() {
-    const auto make_unix = [](asio::local::stream_protocol::socket socket) {
+    const auto make_unix = [](local::socket socket) {
       return std::make_unique<UnixStream>(std::move(socket));
     };
     asio::co_spawn(loop_, accept_loop(&acceptor_, make_unix), asio::detached);
@@ -504,7 +501,7 @@ class HttpServer::Impl {
   const Handler handler_;
   const HttpTimeouts timeouts_;
   asio::io_context loop_{1};
-  asio::local::stream_protocol::acceptor acceptor_;
+  local::acceptor acceptor_;
   std::vector<std::unique_ptr<TcpDoor>> doors_;
   asio::steady_timer accept_pause_;
   asio::signal_set signals_;

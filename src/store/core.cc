@@ -188,6 +188,13 @@ Task<Status> PoolCore::wait_journal_room(uint64_t bytes) {
   }
 }
 
+Task<Status> PoolCore::load_missing(MissingNode missing) {
+  const ReaderGuard reader(space);
+  const auto loaded = co_await cache.load(missing.edge, missing.level);
+  if (!loaded) co_return std::unexpected(loaded.error());
+  co_return Status{};
+}
+
 Task<Status> PoolCore::commit(BuildRecords build) {
   // The size of what `build` will make is not known yet; a frame's worth is enough for all.
   HOZON_CO_CHECK(co_await wait_journal_room(0));

@@ -125,6 +125,8 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   Task<Status> commit(BuildRecords build);
   // Returns when `bytes` of records fit into the journal; at once in most cases.
   Task<Status> wait_journal_room(uint64_t bytes);
+  // Reads a node that a change found missing; the block is not reused meanwhile.
+  Task<Status> load_missing(MissingNode missing);
 
   // Data blocks replaced from now on are freed by journal frame `sequence`.
   // An earlier one than before counts as the same: waiting longer is never wrong.

@@ -362,9 +362,7 @@ Task<Result<uint64_t>> DataPath::map_piece(Target target, uint64_t for_head, uin
     core_.catalog.touch(head);
     const auto missing = core_.head_map.collect(head, index, count, path);
     if (missing) {
-      const ReaderGuard reader(core_.space);
-      const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-      if (!loaded) co_return std::unexpected(loaded.error());
+      HOZON_CO_CHECK(co_await core_.load_missing(*missing));
       continue;
     }
     std::string record;
@@ -437,9 +435,7 @@ Task<Result<uint64_t>> DataPath::unmap_blocks(Target target, uint64_t first, uin
     HeadMap::LeafPath path;
     const auto missing = core_.head_map.collect(head, index, count, path);
     if (missing) {
-      const ReaderGuard reader(core_.space);
-      const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-      if (!loaded) co_return std::unexpected(loaded.error());
+      HOZON_CO_CHECK(co_await core_.load_missing(*missing));
       continue;
     }
     if (HeadMap::is_any_mapped(path, index, count)) {

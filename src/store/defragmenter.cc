@@ -81,9 +81,7 @@ Task<Result<Point*>> Defragmenter::look(uint64_t volume_id, uint64_t first, uint
     Point* head = volume->head;
     const auto missing = core_.head_map.collect(*head, first, count, path);
     if (!missing) co_return head;
-    const ReaderGuard reader(core_.space);
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
+    HOZON_CO_CHECK(co_await core_.load_missing(*missing));
   }
 }
 

@@ -21,9 +21,7 @@ Task<Result<uint64_t>> DataPath::early_head(Target target, uint64_t for_head, ui
     HeadMap::LeafPath path;
     const auto missing = core_.head_map.collect(head, index, count, path);
     if (!missing) co_return head.id;
-    const ReaderGuard reader(core_.space);
-    const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
+    HOZON_CO_CHECK(co_await core_.load_missing(*missing));
   }
 }
 
@@ -80,9 +78,7 @@ Task<Status> DataPath::land(uint64_t head_id, uint64_t index, Run run, uint64_t 
     const auto missing =
         core_.head_map.collect(head, index, static_cast<uint32_t>(crcs.size()), path);
     if (missing) {
-      const ReaderGuard reader(core_.space);
-      const auto loaded = co_await core_.cache.load(missing->edge, missing->level);
-      if (!loaded) co_return std::unexpected(loaded.error());
+      HOZON_CO_CHECK(co_await core_.load_missing(*missing));
       continue;
     }
     core_.set_retire_sequence(sequence);

@@ -321,10 +321,8 @@ Task<Status> replay_map(PoolCore& core, const format::MapRecord& record) {
   core.head_map.grow(*head, record.first_index);
   HeadMap::LeafPath path;
   const auto count = static_cast<uint32_t>(record.crcs.size());
-  while (auto missing = core.head_map.collect(*head, record.first_index, count, path)) {
-    const auto loaded = co_await core.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
+  while (auto missing = core.head_map.collect(*head, record.first_index, count, path))
+    HOZON_CO_CHECK(co_await core.load_missing(*missing));
   core.space.replay_live({record.block, count});
   core.head_map.map(*head, path, record.first_index, record.block, record.crcs);
   core.catalog.touch(*head);
@@ -338,10 +336,8 @@ Task<Status> replay_unmap(PoolCore& core, const format::UnmapRecord& record) {
     co_return make_error(Code::kCorruption, "a journal record unmaps impossible blocks");
   HeadMap::LeafPath path;
   const auto count = static_cast<uint32_t>(record.count);
-  while (auto missing = core.head_map.collect(*head, record.first_index, count, path)) {
-    const auto loaded = co_await core.cache.load(missing->edge, missing->level);
-    if (!loaded) co_return std::unexpected(loaded.error());
-  }
+  while (auto missing = core.head_map.collect(*head, record.first_index, count, path))
+    HOZON_CO_CHECK(co_await core.load_missing(*missing));
   core.head_map.unmap(*head, path, record.first_index, count);
   core.catalog.touch(*head);
   co_return Status{};
