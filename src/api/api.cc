@@ -24,6 +24,7 @@ Router make_router(control::Control& control, const ApiInfo& info, control::Acce
   add_volumes(router, control);
   add_machines(router, control);
   add_snapshots(router, control);
+  add_files(router, control);
   add_collections(router, control);
   add_schedules(router, control);
   // Made once, of what is there now and itself.

@@ -41,6 +41,9 @@
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/clone     {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/rename    {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/describe  {description}
+//   GET    /v1/machines/{machine}/snapshots/{snapshot}/filesystems
+//   GET    /v1/machines/{machine}/snapshots/{snapshot}/files?place=             "vda1:/etc"
+//   GET    /v1/machines/{machine}/snapshots/{snapshot}/content?place= &as=file|tar
 //   POST   /v1/machines/{machine}/tag                {tags}
 //   POST   /v1/machines/{machine}/initial            {snapshot}: "" for none
 //   GET    /v1/machines/{machine}/sizes?snapshots=a,b

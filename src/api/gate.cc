@@ -60,6 +60,7 @@ constexpr std::array kRules = {
     Rule{"{pool}/scrub", control::kOperate},
 };
 
+constexpr std::string_view kContent = "/snapshots/{snapshot}/content";
 constexpr std::string_view kBearer = "Bearer ";
 
 Response unauthenticated(std::string_view words) {
@@ -125,13 +126,16 @@ void note(Access& access, const Request& request, const Router::Route& route,
   const auto plan = request.query.find("plan");
   const bool is_plan =
       plan != request.query.end() && plan->second != "false" && plan->second != "0";
-  if (route.method == "GET" || is_plan) return;
+  const bool is_read = route.method == "GET" && !route.pattern.ends_with(kContent);
+  if (is_read || is_plan) return;
   control::AuditEntry entry;
   entry.who = request.peer;
   entry.method = route.method;
   entry.path = route.pattern;
   entry.object = json::object();
   for (const auto& [kind, name] : request.parts) entry.object[kind] = name;
+  if (const std::string place = request.query_value("place"); !place.empty())
+    entry.object["place"] = place;
   entry.status = response.status;
   if (response.status >= 400) {
     const json body = json::parse(response.body, nullptr, false);
@@ -148,6 +152,8 @@ Right right_of(const std::string& method, const std::string& pattern) {
   const bool is_secret = pattern.starts_with("/v1/tokens") || pattern.starts_with("/v1/audit") ||
                          pattern.starts_with("/v1/peers");
   if (is_secret) return control::kAdmin;
+  // What guests keep in their files is not for everybody who may look at Hozon.
+  if (pattern.ends_with("/files") || pattern.ends_with(kContent)) return control::kOperate;
   if (method == "GET") return control::kRead;
   for (const Rule& rule : kRules)
     if (pattern.ends_with(rule.end)) return rule.right;

@@ -18,6 +18,7 @@ void add_pools(Router& router, control::Control& control);
 void add_volumes(Router& router, control::Control& control);
 void add_machines(Router& router, control::Control& control);
 void add_snapshots(Router& router, control::Control& control);
+void add_files(Router& router, control::Control& control);
 void add_collections(Router& router, control::Control& control);
 void add_schedules(Router& router, control::Control& control);
 void add_jobs(Router& router, control::Control& control);

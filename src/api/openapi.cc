@@ -10,6 +10,7 @@
 #include "control/access.h"
 #include "control/event_log.h"
 #include "control/json.h"
+#include "link/file_query.h"
 
 namespace hozon::api {
 namespace {
@@ -164,6 +165,8 @@ json schemas() {
           {"Snapshot", snapshot_schema()},
           {"VolumeDiff", volume_diff},
           {"SnapshotDiff", schema_of_values(control::SnapshotDiff{}, control::SnapshotDiff{})},
+          {"Filesystem", schema_of(to_json(link::Filesystem{}), to_json(link::Filesystem{}))},
+          {"FileEntry", schema_of(to_json(link::FileEntry{}), to_json(link::FileEntry{}))},
           {"Job", job_schema()},
           {"Plan", plan_schema()},
           {"Event", schema_of_values(control::Event{}, control::Event{})},
@@ -267,6 +270,7 @@ json answers_of(const Router::Route& route, const RouteDescription* known) {
   const char* type = "application/json";
   if (route.pattern == "/v1/events") type = "text/event-stream";
   if (route.pattern == "/metrics") type = "text/plain";
+  if (route.pattern.ends_with("/content")) type = "application/octet-stream";
   answers["200"] = content(type, schema);
   answers["200"]["description"] = "The answer";
   const auto has = [&](const char* word) {

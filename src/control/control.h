@@ -29,6 +29,7 @@
 #include "control/groups.h"
 #include "control/schedule.h"
 #include "control/sizes.h"
+#include "control/snapshot_files.h"
 #include "control/templates.h"
 #include "control/types.h"
 
@@ -222,6 +223,16 @@ class Control {
   Result<MachineSizes> machine_sizes(const std::string& machine,
                                      const std::vector<std::string>& snapshots) const;
   Result<PoolSizes> pool_sizes(const std::string& pool) const;
+
+  // --- files of a snapshot (snapshot_files.h). `place`: "vda1:/etc", or "/etc" when only one file
+  // system has that. Each is a process of its own that reads the disks of the point. ---
+  Result<std::vector<link::Filesystem>> snapshot_filesystems(const std::string& machine,
+                                                             const std::string& snapshot) const;
+  Result<FileListing> snapshot_files(const std::string& machine, const std::string& snapshot,
+                                     const std::string& place) const;
+  // The content of a file, or with `as_tar` an archive of a file or of a directory with all below.
+  Result<FileDownload> read_snapshot_files(const std::string& machine, const std::string& snapshot,
+                                           const std::string& place, bool as_tar) const;
 
   // --- templates (templates.h). Result of create: Template. Machines are made from one by
   // start_machine_create(). ---

@@ -50,7 +50,7 @@ class CollectionsTest(InstanceCase):
         for path, methods in document["paths"].items():
             words = {p["name"] for p in methods.get("get", {}).get("parameters", ())
                      if p["in"] == "query"}
-            if "limit" in words:
+            if "limit" in words and "{snapshot}" not in path:  # those: files.files
                 yield path.replace("{machine}", "m0").replace("{volume}", "v0")
 
     def pages(self, path, limit):

@@ -130,6 +130,8 @@ class OpenApiTest(InstanceCase):
         for path, methods in self.document["paths"].items():
             if "get" not in methods or path in ("/v1/events", "/metrics"):
                 continue
+            if path.endswith(("/files", "/content")):  # files.files: they need a file system
+                continue
             query = {"/v1/machines/{machine}/diff": "?from=s",
                      "/v1/volumes/{volume}/diff": "?base_volume=data&base_point=p"}.get(path, "")
             if "{" in path and "none" in self.filled(path):
