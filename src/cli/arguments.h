@@ -46,7 +46,8 @@ struct Arguments {
   // positionals, in their order
   std::string object;               // machine, volume[@point], pool, job
   std::string second;               // snapshot, new name
-  std::string third;                // new machine, new name, text
+  std::string third;                // new machine, new name, text, place
+  std::string destination;          // of what is copied out
   std::vector<std::string> others;  // further volumes, snapshots, words
 
   // options
@@ -100,6 +101,8 @@ struct Arguments {
   bool all = false;
   bool subtree = false;
   bool for_good = false;
+  bool recursive = false;
+  bool details = false;
 };
 
 }  // namespace hozon::cli

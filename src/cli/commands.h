@@ -63,6 +63,9 @@ CommandResult snapshot_rename(const Arguments& args, Context& context);
 CommandResult snapshot_describe(const Arguments& args, Context& context);
 CommandResult snapshot_delete(const Arguments& args, Context& context);
 
+CommandResult snapshot_files(const Arguments& args, Context& context);
+CommandResult snapshot_extract(const Arguments& args, Context& context);
+
 CommandResult snapshot_tag(const Arguments& args, Context& context);
 CommandResult snapshot_expire(const Arguments& args, Context& context);
 CommandResult snapshot_pin(const Arguments& args, Context& context);

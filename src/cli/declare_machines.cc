@@ -126,6 +126,24 @@ void declare_marks(CLI::App* noun, Arguments& a, const std::string& which, const
       .confirmed();
 }
 
+void declare_files(CLI::App* noun, Arguments& a, const std::string& which, const std::string& one) {
+  add_verb(noun, a, "files", "List the file systems of a snapshot, or the files at a place in one",
+           "hozon snapshot files web before-upgrade vda1:/etc", snapshot_files)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .optional("PLACE", a.third,
+                "Where: vda1:/etc, or /etc when only one file system has that. A byte that is no\n"
+                "text is \\xHH (default: the file systems)");
+  add_verb(noun, a, "extract", "Copy a file or a directory out of a snapshot",
+           "hozon snapshot extract web before-upgrade /etc/fstab .", snapshot_extract)
+      .required("MACHINE", a.object, which)
+      .required("NAME", a.second, one)
+      .required("PLACE", a.third, "What: vda1:/etc/fstab, or /etc/fstab")
+      .required("TO", a.destination, "A directory, or its new name; - is standard output")
+      .flag("--recursive", a.recursive, "A directory with all below it")
+      .flag("--force", a.force, "Replace a file that exists");
+}
+
 }  // namespace
 
 void declare_snapshots(CLI::App& root, Arguments& a) {
@@ -181,6 +199,7 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .required("FROM", a.second, one)
       .optional("TO", a.third, "Name of the other snapshot (default: the machine as it is now)")
       .flag("--ranges", a.ranges, "Every range of bytes that differs");
+  declare_files(noun, a, which, one);
   add_change(noun, a, "preview", "Try a snapshot out: the machine stands on it until you decide",
              "hozon snapshot preview web before-upgrade --disks vdb=after-upgrade",
              snapshot_preview)

@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "client/targets.h"
 #include "client/unix_connect.h"
 
 namespace hozon::client {
@@ -28,10 +29,6 @@ std::string pool_query(const std::string& pool) {
 }
 
 std::string volume_path(const std::string& name) { return "/v1/volumes/" + percent_encode(name); }
-std::string machine_path(const std::string& name) { return "/v1/machines/" + percent_encode(name); }
-std::string snapshot_path(const std::string& machine, const std::string& name) {
-  return machine_path(machine) + "/snapshots/" + percent_encode(name);
-}
 
 Status put_body(HttpCall& call, const Json& body) {
   if (body.is_null()) return {};
@@ -52,15 +49,6 @@ Json return_body(const ReturnRequest& how) {
   if (how.has_parts)
     body["parts"] = {{"disks", how.disks}, {"settings", how.settings}, {"memory", how.memory}};
   return body;
-}
-
-// What a problem says; an answer that is no problem is named by its status.
-Error error_of(const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
-  const std::string detail = text_of(body, "detail");
-  if (detail.empty())
-    return Error{Code::kInternal, fmt::format("hozond answered with status {}", answer.status)};
-  return Error{code_from_name(text_of(body, "code")), detail};
 }
 
 }  // namespace

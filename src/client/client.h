@@ -170,6 +170,14 @@ class Client {
   // An empty `to`: the machine as it is now. With all pages.
   Result<Json> snapshot_diff(const std::string& machine, const std::string& from,
                              const std::string& to);
+  // Of a snapshot: its file systems, a directory (`place`: "vda1:/etc"), and the bytes of a file or
+  // of a tar archive, which `take` gets as they come. An error: not all of it came.
+  Result<Json> filesystems(const std::string& machine, const std::string& snapshot);
+  Result<Json> files(const std::string& machine, const std::string& snapshot,
+                     const std::string& place);
+  Status download_files(const std::string& machine, const std::string& snapshot,
+                        const std::string& place, bool as_tar,
+                        const std::function<Status(std::string_view)>& take);
   Result<Json> preview(const std::string& machine, const std::string& snapshot,
                        const PreviewRequest& request);
   Result<Json> commit_preview(const std::string& machine, bool discard_newer);

@@ -2,6 +2,7 @@
 // is bounded and every wait has the deadline of the call.
 #include "client/http_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -23,13 +24,23 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-Result<size_t> parse_length(std::string_view text, int base) {
+Result<size_t> parse_any_length(std::string_view text, int base) {
   size_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc{} || end != text.data() + text.size() || text.empty())
     return make_error(Code::kUnavailable, "the answer has a malformed length '{}'", text);
+  return value;
+}
+
+Status check_length(size_t value) {
   if (value > kAnswerBytesMax)
     return make_error(Code::kUnavailable, "the answer is larger than {} bytes", kAnswerBytesMax);
+  return {};
+}
+
+Result<size_t> parse_length(std::string_view text, int base) {
+  const size_t value = HOZON_TRY(parse_any_length(text, base));
+  HOZON_TRY(check_length(value));
   return value;
 }
 
@@ -50,7 +61,7 @@ Status read_header_line(const std::string& line, Head& head) {
   if (colon == std::string::npos) return make_error(Code::kUnavailable, "the answer is not HTTP");
   const std::string name = lower(std::string_view(line).substr(0, colon));
   const std::string_view value = trim(std::string_view(line).substr(colon + 1));
-  if (name == "content-length") head.length = HOZON_TRY(parse_length(value, 10));
+  if (name == "content-length") head.length = HOZON_TRY(parse_any_length(value, 10));
   if (name == "content-type") head.content_type = std::string(value);
   if (name == "transfer-encoding") head.chunked = lower(value) == "chunked";
   if (name == "connection") head.close = lower(value) == "close";
@@ -101,6 +112,7 @@ Result<HttpAnswer> HttpConnection::stream(const HttpCall& call,
   Head head = HOZON_TRY(receive_head(monotonic_ms() + call.timeout_ms));
   HttpAnswer answer{head.status, head.content_type, {}};
   if (head.status >= 400) {
+    HOZON_TRY(check_length(head.length));
     answer.body = HOZON_TRY(take_bytes(head.length, monotonic_ms() + call.timeout_ms));
     close();
     return answer;
@@ -122,6 +134,49 @@ Result<HttpAnswer> HttpConnection::stream(const HttpCall& call,
     close();
     return answer;
   }
+}
+
+Status HttpConnection::pass_on(size_t count, int timeout_ms, const Sink& sink) {
+  while (count > 0) {
+    if (pending_.empty()) HOZON_TRY(fill(monotonic_ms() + timeout_ms));
+    const size_t piece = std::min(count, pending_.size());
+    HOZON_TRY(sink.take(std::string_view(pending_).substr(0, piece)));
+    pending_.erase(0, piece);
+    count -= piece;
+  }
+  return {};
+}
+
+Status HttpConnection::pass_on_chunks(int timeout_ms, const Sink& sink) {
+  for (;;) {
+    const std::string header = HOZON_TRY(take_line(monotonic_ms() + timeout_ms, kHeadBytesMax));
+    const size_t size =
+        HOZON_TRY(parse_length(trim(std::string_view(header).substr(0, header.find(';'))), 16));
+    HOZON_TRY(pass_on(size, timeout_ms, sink));
+    if (HOZON_TRY(take_bytes(2, monotonic_ms() + timeout_ms)) != "\r\n")
+      return make_error(Code::kUnavailable, "the answer is not HTTP");
+    if (size == 0) return {};
+  }
+}
+
+Result<HttpAnswer> HttpConnection::download(const HttpCall& call, const Sink& sink) {
+  HOZON_TRY(open(monotonic_ms() + call.timeout_ms));
+  HOZON_TRY(channel_->send_all(request_bytes(call), monotonic_ms() + call.timeout_ms));
+  const Head head = HOZON_TRY(receive_head(monotonic_ms() + call.timeout_ms));
+  HttpAnswer answer{head.status, head.content_type, {}};
+  if (head.status >= 400) {
+    HOZON_TRY(check_length(head.length));
+    answer.body = HOZON_TRY(take_bytes(head.length, monotonic_ms() + call.timeout_ms));
+  } else {
+    const Status passed = head.chunked ? pass_on_chunks(call.timeout_ms, sink)
+                                       : pass_on(head.length, call.timeout_ms, sink);
+    if (!passed) {
+      close();
+      return std::unexpected(passed.error());
+    }
+  }
+  close();
+  return answer;
 }
 
 Result<HttpAnswer> HttpConnection::exchange(const HttpCall& call) {
@@ -211,6 +266,7 @@ Result<HttpAnswer> HttpConnection::receive(int64_t deadline_ms) {
   HttpAnswer answer;
   answer.status = head.status;
   answer.content_type = head.content_type;
+  if (!head.chunked) HOZON_TRY(check_length(head.length));
   answer.body = head.chunked ? HOZON_TRY(receive_chunked(deadline_ms))
                              : HOZON_TRY(take_bytes(head.length, deadline_ms));
   if (head.close) close();

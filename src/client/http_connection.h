@@ -55,6 +55,13 @@ class HttpConnection {
   // kUnavailable: nobody listens, no answer in time, or the connection broke (for a call that is
   // not repeatable: the outcome is unknown, and the sentence says so). kNotFound: no such socket.
   Result<HttpAnswer> exchange(const HttpCall& call);
+  // For an answer of any length: `take` gets its bytes as they come, until it fails. kUnavailable
+  // when it broke off, so success means that all of it came. A refusal is an answer, and nothing of
+  // it is taken.
+  struct Sink {
+    std::function<Status(std::string_view bytes)> take;
+  };
+  Result<HttpAnswer> download(const HttpCall& call, const Sink& sink);
   // For an answer that goes on: `take` gets its lines as they come, until it says false. Returns
   // when it did, or with an answer that is a refusal. kUnavailable: the stream broke, or nothing
   // came for `call.timeout_ms`. Always a connection of its own.
@@ -67,6 +74,8 @@ class HttpConnection {
   Result<HttpHead> receive_head(int64_t deadline_ms);
   Result<HttpAnswer> receive(int64_t deadline_ms);
   std::string request_bytes(const HttpCall& call) const;
+  Status pass_on(size_t count, int timeout_ms, const Sink& sink);
+  Status pass_on_chunks(int timeout_ms, const Sink& sink);
   Result<std::string> receive_chunked(int64_t deadline_ms);
   // Reads more into pending_. kUnavailable at the end of the stream.
   Status fill(int64_t deadline_ms);
