@@ -147,27 +147,51 @@ std::optional<Run> Bitmap::find_free_between(uint64_t from, uint64_t to, uint64_
 }
 
 void Bitmap::for_each_run(const Bitmap* without, const std::function<void(Run)>& visit) const {
+  for (uint64_t group = 0; group < groups_.size(); ++group) for_each_run_of(group, without, visit);
+}
+
+void Bitmap::for_each_run_of(uint64_t group, const Bitmap* without,
+                             const std::function<void(Run)>& visit) const {
+  if (groups_[group].set == 0) return;
+  if (without != nullptr && without->groups_[group].set == bits_of(group)) return;
+  Run run;
+  for (uint64_t i = 0; i < kGroupWords; ++i) {
+    uint64_t rest = word(group, i);
+    if (without != nullptr) rest &= ~without->word(group, i);
+    while (rest != 0) {
+      const auto skip = static_cast<uint64_t>(std::countr_zero(rest));
+      const auto count = static_cast<uint64_t>(std::countr_one(rest >> skip));
+      const uint64_t first = group * kGroupBits + i * 64 + skip;
+      if (run.count > 0 && run.block + run.count == first) {
+        run.count += count;
+      } else {
+        if (run.count > 0) visit(run);
+        run = {first, count};
+      }
+      rest = skip + count == 64 ? 0 : rest >> (skip + count) << (skip + count);
+    }
+  }
+  if (run.count > 0) visit(run);
+}
+
+void Bitmap::subtract(const Bitmap& other) {
+  HOZON_CHECK(other.bits_ == bits_);
   for (uint64_t group = 0; group < groups_.size(); ++group) {
-    if (groups_[group].set == 0) continue;
-    if (without != nullptr && without->groups_[group].set == bits_of(group)) continue;
-    Run run;
-    for (uint64_t i = 0; i < kGroupWords; ++i) {
-      uint64_t rest = word(group, i);
-      if (without != nullptr) rest &= ~without->word(group, i);
-      while (rest != 0) {
-        const auto skip = static_cast<uint64_t>(std::countr_zero(rest));
-        const auto count = static_cast<uint64_t>(std::countr_one(rest >> skip));
-        const uint64_t first = group * kGroupBits + i * 64 + skip;
-        if (run.count > 0 && run.block + run.count == first) {
-          run.count += count;
-        } else {
-          if (run.count > 0) visit(run);
-          run = {first, count};
-        }
-        rest = skip + count == 64 ? 0 : rest >> (skip + count) << (skip + count);
+    const uint32_t gone = other.groups_[group].set;
+    if (gone == 0) continue;
+    Group& in = groups_[group];
+    if (gone < bits_of(group)) {
+      Words& words = writable(group);
+      for (uint64_t i = 0; i < kGroupWords; ++i) {
+        const uint64_t mask = other.word(group, i);
+        HOZON_CHECK((words[i] & mask) == mask);
+        words[i] ^= mask;
       }
     }
-    if (run.count > 0) visit(run);
+    HOZON_CHECK(in.set >= gone);
+    in.set -= gone;
+    set_count_ -= gone;
+    count_changed(group);
   }
 }
 

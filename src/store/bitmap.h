@@ -51,6 +51,13 @@ class Bitmap {
   // Calls `visit` with the runs of bits that are set here and not in `without` (when given), in
   // order. A run may be cut at the border of a group.
   void for_each_run(const Bitmap* without, const std::function<void(Run)>& visit) const;
+  // The same in one group.
+  void for_each_run_of(uint64_t group, const Bitmap* without,
+                       const std::function<void(Run)>& visit) const;
+  // Clears what is set in `other`, all of which must be set here. Costs what `other` has of groups
+  // with both kinds of bits, however many runs these are.
+  void subtract(const Bitmap& other);
+  uint64_t set_count_of(uint64_t group) const { return groups_[group].set; }
   // The 4096 bytes of group `group` as they lie on disk.
   void export_group(uint64_t group, std::span<std::byte> out) const;
   // The inverse, on an empty group; false when bits past the end are set.

@@ -359,8 +359,8 @@ Task<void> Checkpointer::completed(const Image& image) {
   core_.journal.advance_tail(image.journal_head);
   core_.flusher->checkpointed(image.covered_sequence);
   core_.space.set_durable_generation(image.superblock.generation);
-  core_.release_space();
   core_.journal_freed.pulse();
+  co_await core_.release_all_space();
   uint64_t told = 0;
   for (const NodeRef& node : image.nodes) {
     core_.cache.written(node->block());

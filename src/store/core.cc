@@ -130,10 +130,10 @@ void PoolCore::notify() const {
   if (listener) listener(stats());
 }
 
-void PoolCore::release_space() {
+bool PoolCore::release_some_space() {
   std::vector<Run> freed;
-  space.release(freed);
-  if (freed.empty()) return;
+  const bool more = space.release(freed, options.release_blocks);
+  if (freed.empty()) return more;
   for (const Run run : freed) {
     damage.forget(run);
     if (!mutant(Mutant::kStaleNode))
@@ -146,6 +146,23 @@ void PoolCore::release_space() {
     }
   }
   space_freed.pulse();
+  return more;
+}
+
+void PoolCore::release_space() {
+  if (!release_some_space() || releases_rest_) return;
+  releases_rest_ = true;
+  background.start(release_rest());
+}
+
+Task<void> PoolCore::release_rest() {
+  co_await executor.yield();
+  co_await release_all_space();
+  releases_rest_ = false;
+}
+
+Task<void> PoolCore::release_all_space() {
+  while (release_some_space()) co_await executor.yield();
 }
 
 Task<void> PoolCore::punch(Run run) {

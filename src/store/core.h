@@ -101,8 +101,11 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
   PoolStats stats() const;
   void notify() const;
 
-  // Frees what Space says may be reused, and tells those who wait.
+  // Frees what Space says may be reused, and tells those who wait: OpenOptions::release_blocks of
+  // it at once, the rest in turns of their own.
   void release_space();
+  // The same; returns when all is free.
+  Task<void> release_all_space();
   // Gives blocks, on which begin_punch() was called, back to the filesystem.
   Task<void> punch(Run run);
   // Blocks that guest writes may take now.
@@ -148,7 +151,11 @@ class PoolCore : public BlockOwner, public Executor::TurnHook {
 
  private:
   void replay_retire(uint64_t block, bool under_mark);
+  // True: there is more.
+  bool release_some_space();
+  Task<void> release_rest();
   Mutex sync_mutex_;
+  bool releases_rest_ = false;
   uint64_t retire_sequence_ = 0;
   uint64_t barrier_generation_ = 0;
 };

@@ -48,6 +48,8 @@ struct OpenOptions {
   uint64_t checkpoint_idle_ns = 5'000'000'000;
   // So many flushes after one write each make a habit; one that is broken ends it (flusher.h).
   uint64_t flush_habit = 8;
+  // Blocks that become free in one go before others get their turn (64 MiB).
+  uint64_t release_blocks = 16384;
 };
 
 struct ReturnItem {

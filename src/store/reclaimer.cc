@@ -214,11 +214,12 @@ void Reclaimer::keep_as_fork(Point* point) {
   core_.catalog.reclaim_queue().erase(point->id);
 }
 
-void Reclaimer::retire_all(const Walk& walk) {
+void Reclaimer::retire_all(Walk& walk) {
   if (!walk.freed) return;
   const uint64_t generation = core_.next_generation();
   freed_blocks_ += walk.freed->set_count();
-  walk.freed->for_each_run(nullptr, [&](Run run) { core_.space.retire(run, 0, generation); });
+  core_.space.retire(*std::move(walk.freed), generation);
+  walk.freed.reset();
 }
 
 Task<Result<uint64_t>> Reclaimer::exclusive_bytes(uint64_t point_id) {

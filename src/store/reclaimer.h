@@ -79,7 +79,7 @@ class Reclaimer {
   Task<Status> settle_unshared(Walk& walk);
   void finish(Walk& walk, Edge kept);
   void keep_as_fork(Point* point);
-  void retire_all(const Walk& walk);
+  void retire_all(Walk& walk);
   static std::vector<const Point*> neighbours(const Point& point);
 
   PoolCore& core_;

@@ -126,6 +126,19 @@ void Space::retire(Run run, uint64_t sequence, uint64_t generation) {
   queue.push_back({run, sequence, generation, next_ticket_});
 }
 
+void Space::retire(Bitmap blocks, uint64_t generation) {
+  live_.subtract(blocks);
+  for (uint64_t group = 0; group < blocks.group_count(); ++group)
+    if (blocks.set_count_of(group) > 0) dirty_groups_.insert(group);
+  if (mutant(Mutant::kEarlyReuse)) {
+    taken_.subtract(blocks);
+    unprepared_.subtract(blocks);
+    return;
+  }
+  pending_ += blocks.set_count();
+  reclaimed_.push_back({std::move(blocks), generation, next_ticket_});
+}
+
 uint64_t Space::reader_began() {
   ended_.push_back(false);
   return next_ticket_++;
@@ -147,25 +160,54 @@ void Space::set_durable_generation(uint64_t generation) {
   durable_generation_ = std::max(durable_generation_, generation);
 }
 
-bool Space::is_releasable(const Pending& entry) const {
-  return entry.sequence <= durable_mark_ && entry.generation <= durable_generation_ &&
-         (entry.reader <= oldest_ticket_ || mutant(Mutant::kIgnoredReaders));
+bool Space::is_releasable(uint64_t sequence, uint64_t generation, uint64_t reader) const {
+  return sequence <= durable_mark_ && generation <= durable_generation_ &&
+         (reader <= oldest_ticket_ || mutant(Mutant::kIgnoredReaders));
 }
 
-void Space::release_from(std::deque<Pending>& queue, std::vector<Run>& freed) {
-  while (!queue.empty() && is_releasable(queue.front())) {
-    const Run run = queue.front().run;
-    queue.pop_front();
-    taken_.clear_run(run);
-    unprepared_.clear_run(run);  // what was live has been written
-    pending_ -= run.count;
-    freed.push_back(run);
+void Space::free_pending(Run run, std::vector<Run>& freed) {
+  taken_.clear_run(run);
+  unprepared_.clear_run(run);  // what was live has been written
+  pending_ -= run.count;
+  freed.push_back(run);
+}
+
+bool Space::release_from(std::deque<Pending>& queue, std::vector<Run>& freed, uint64_t& left) {
+  while (!queue.empty()) {
+    Pending& entry = queue.front();
+    if (!is_releasable(entry.sequence, entry.generation, entry.reader)) return false;
+    if (left == 0) return true;
+    const uint64_t count = std::min(entry.run.count, left);
+    free_pending({entry.run.block, count}, freed);
+    left -= count;
+    entry.run = {entry.run.block + count, entry.run.count - count};
+    if (entry.run.count == 0) queue.pop_front();
   }
+  return false;
 }
 
-void Space::release(std::vector<Run>& freed) {
-  release_from(by_sequence_, freed);
-  release_from(by_generation_, freed);
+bool Space::release_reclaimed(std::vector<Run>& freed, uint64_t& left) {
+  while (!reclaimed_.empty()) {
+    Reclaimed& entry = reclaimed_.front();
+    if (!is_releasable(0, entry.generation, entry.reader)) return false;
+    for (; entry.group < entry.blocks.group_count(); ++entry.group) {
+      const uint64_t count = entry.blocks.set_count_of(entry.group);
+      if (count == 0) continue;
+      if (left == 0) return true;
+      entry.blocks.for_each_run_of(entry.group, nullptr,
+                                   [&](Run run) { free_pending(run, freed); });
+      left -= std::min(left, count);
+    }
+    reclaimed_.pop_front();
+  }
+  return false;
+}
+
+bool Space::release(std::vector<Run>& freed, uint64_t blocks_max) {
+  uint64_t left = blocks_max;
+  const bool more_of_guests = release_from(by_sequence_, freed, left);
+  const bool more_of_metadata = release_from(by_generation_, freed, left);
+  return release_reclaimed(freed, left) || more_of_guests || more_of_metadata;
 }
 
 void Space::begin_punch(Run run) {

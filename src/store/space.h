@@ -60,6 +60,8 @@ class Space {
   // live -> pending. `sequence`: journal frame that says so (0: none); `generation`: checkpoint
   // that must be durable first (0: none).
   void retire(Run run, uint64_t sequence, uint64_t generation);
+  // The same of all blocks that a reclaimed point had alone, with `generation`.
+  void retire(Bitmap blocks, uint64_t generation);
   bool is_live(uint64_t block) const { return live_.test(block); }
 
   // Readers. A reader keeps everything that is reachable when it begins.
@@ -69,8 +71,9 @@ class Space {
   // What S2 waits for has advanced; both only grow.
   void set_durable_mark(uint64_t sequence);
   void set_durable_generation(uint64_t generation);
-  // Moves pending blocks to free as far as S2 allows; the freed blocks are appended to `freed`.
-  void release(std::vector<Run>& freed);
+  // Moves pending blocks to free as far as S2 allows, about `blocks_max` of them; the freed blocks
+  // are appended to `freed`. True: there are more that S2 allows to be freed now.
+  bool release(std::vector<Run>& freed, uint64_t blocks_max);
   // While a released run is being punched out of the file it is pending again.
   void begin_punch(Run run);
   void end_punch(Run run);
@@ -104,11 +107,20 @@ class Space {
     uint64_t generation;
     uint64_t reader;  // readers with smaller tickets may still use it
   };
-  bool is_releasable(const Pending& entry) const;
+  // Of a point that held gigabytes in small pieces these would be millions of entries.
+  struct Reclaimed {
+    Bitmap blocks;
+    uint64_t generation;
+    uint64_t reader;
+    uint64_t group = 0;  // of the bitmap; those before it were released
+  };
+  bool is_releasable(uint64_t sequence, uint64_t generation, uint64_t reader) const;
   void touch(Run run);
   std::optional<Run> find(uint64_t count_max);
   void set_taken(Run run);
-  void release_from(std::deque<Pending>& queue, std::vector<Run>& freed);
+  void free_pending(Run run, std::vector<Run>& freed);
+  bool release_from(std::deque<Pending>& queue, std::vector<Run>& freed, uint64_t& left);
+  bool release_reclaimed(std::vector<Run>& freed, uint64_t& left);
 
   Bitmap taken_;
   Bitmap live_;
@@ -116,6 +128,7 @@ class Space {
   DirtySet dirty_groups_;
   std::deque<Pending> by_sequence_;    // freed by guest writes, in order
   std::deque<Pending> by_generation_;  // freed with metadata, in order
+  std::deque<Reclaimed> reclaimed_;    // freed with points, in order
   uint64_t pending_ = 0;
   uint64_t in_flight_ = 0;
   uint64_t cursor_ = 0;

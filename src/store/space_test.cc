@@ -31,10 +31,10 @@ TEST(Space, ReuseWaitsForTheDurableMark) {
   space.retire(run, 5, 0);
   std::vector<store::Run> freed;
   space.set_durable_mark(4);
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_TRUE(freed.empty());
   space.set_durable_mark(5);
-  space.release(freed);
+  space.release(freed, 1000);
   ASSERT_EQ(freed.size(), 1u);
   EXPECT_EQ(freed[0].block, run.block);
 }
@@ -49,10 +49,10 @@ TEST(Space, ReuseWaitsForTheCheckpointAndForReaders) {
   std::vector<store::Run> freed;
   space.set_durable_generation(2);
   space.reader_ended(before);
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_TRUE(freed.empty());
   space.set_durable_generation(3);
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_EQ(freed.size(), 1u);  // the reader that began later does not matter
   space.reader_ended(after);
 }
@@ -65,7 +65,7 @@ TEST(Space, TakesFreedBlocksBeforeNewOnes) {
   space.retire(run, 1, 0);
   space.set_durable_mark(1);
   std::vector<store::Run> freed;
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_EQ(space.prepared(), 8u);
   EXPECT_EQ(space.take(3)->block, run.block);
   EXPECT_EQ(space.take(9)->count, 5u);
@@ -98,11 +98,58 @@ TEST(Space, KeepsLongWritesTogetherWhenOnlyScatteredBlocksArePrepared) {
   for (uint64_t i = 0; i < run.count; i += 2) space.retire({run.block + i, 1}, 1, 0);
   space.set_durable_mark(1);
   std::vector<store::Run> freed;
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_EQ(space.prepared(), 200u);
   EXPECT_EQ(space.take(64)->count, 64u);
   EXPECT_EQ(space.prepared(), 200u);
   EXPECT_LT(space.take(1)->block, run.block + run.count);
+}
+
+TEST(Space, GivesBackInPortions) {
+  Space space(1000);
+  const store::Run run = *space.take(100);
+  space.make_live(run);
+  space.retire(run, 1, 0);
+  std::vector<store::Run> freed;
+  EXPECT_FALSE(space.release(freed, 30)) << "nothing is allowed yet";
+  space.set_durable_mark(1);
+  for (uint64_t left : {70U, 40U, 10U}) {
+    EXPECT_TRUE(space.release(freed, 30));
+    EXPECT_EQ(space.pending(), left);
+    EXPECT_EQ(sum(space), 1000u);
+  }
+  EXPECT_FALSE(space.release(freed, 30));
+  EXPECT_EQ(space.pending(), 0u);
+  EXPECT_EQ(freed.size(), 4u);
+}
+
+// A reclaimed point may have held gigabytes in single blocks.
+TEST(Space, BlocksOfAPointWaitTogetherAndComeBackInPortions) {
+  constexpr uint64_t kTotal = 3 * format::kBitsPerBlock;
+  Space space(kTotal);
+  const store::Run run = *space.take(kTotal);
+  space.make_live(run);
+  (void)space.take_dirty_groups();
+  Bitmap blocks(kTotal);
+  for (uint64_t block = 2; block < kTotal; block += 2) blocks.set(block);
+  const uint64_t count = blocks.set_count();
+  const uint64_t reader = space.reader_began();
+  space.retire(std::move(blocks), 7);
+  EXPECT_EQ(space.take_dirty_groups().size(), 3u);
+  EXPECT_EQ(space.pending(), count);
+  EXPECT_FALSE(space.is_live(2));
+  EXPECT_TRUE(space.is_live(3));
+  std::vector<store::Run> freed;
+  space.set_durable_generation(7);
+  EXPECT_FALSE(space.release(freed, 1)) << "a reader may still need them";
+  space.reader_ended(reader);
+  int portions = 1;
+  for (; space.release(freed, 1); ++portions) EXPECT_EQ(sum(space), kTotal);
+  EXPECT_EQ(portions, 3);
+  EXPECT_EQ(space.pending(), 0u);
+  EXPECT_EQ(space.free(), count);
+  EXPECT_EQ(freed.size(), count);
+  EXPECT_EQ(space.prepared(), count);
 }
 
 TEST(Space, AReaderHoldsWhatWasFreedAfterItBegan) {
@@ -113,10 +160,10 @@ TEST(Space, AReaderHoldsWhatWasFreedAfterItBegan) {
   space.retire(run, 1, 0);
   space.set_durable_mark(1);
   std::vector<store::Run> freed;
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_TRUE(freed.empty());
   space.reader_ended(reader);
-  space.release(freed);
+  space.release(freed, 1000);
   EXPECT_EQ(freed.size(), 1u);
 }
 
@@ -188,6 +235,16 @@ TEST(Bitmap, BehavesAsAPlainArrayWhileGroupsBecomeFullAndEmpty) {
       });
       ASSERT_EQ(seen, runs_of(with ? other_plain : std::vector<bool>(bits, false))) << i;
     }
+    Bitmap both(bits);
+    for (uint64_t at = 0; at < bits; ++at)
+      if (plain[at] && other_plain[at]) both.set(at);
+    Bitmap rest(bitmap);
+    rest.subtract(both);
+    const std::vector<bool> expected = runs_of(other_plain);
+    EXPECT_EQ(rest.set_count(), static_cast<uint64_t>(std::ranges::count(expected, true)));
+    for (uint64_t at = 0; at < bits; ++at) ASSERT_EQ(rest.test(at), expected[at]);
+    rest.subtract(Bitmap(rest));
+    EXPECT_EQ(rest.set_count(), 0u);
     Bitmap loaded(bits);
     std::vector<std::byte> bytes(4096);
     for (uint64_t group = 0; group < bitmap.group_count(); ++group) {

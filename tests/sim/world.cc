@@ -135,6 +135,7 @@ World::Plan World::make_plan() {
 store::OpenOptions World::open_options() {
   store::OpenOptions options;
   options.node_cache_bytes = random_.pick<uint64_t>({64_KiB, 256_KiB, 4_MiB});
+  options.release_blocks = 4;  // the pools are small, and portions should be many
   options.flush_habit = random_.pick<uint64_t>({1, 8});
   options.checkpoint_idle_ns = random_.pick<uint64_t>({1'000'000, 50'000'000, 5'000'000'000});
   return options;
