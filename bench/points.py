@@ -53,6 +53,8 @@ def space(bench, hozon):
     section = bench.report.section(SPACE)
     gone = section.cell("reclaim.gone", "delete: until the name is gone", "ms", below(5))
     took = section.cell("reclaim.time", f"time to reclaim {hozon.span / 2**30:g} GiB", "s", below(1))
+    longest = section.cell("reclaim.stall", "longest answer of the server meanwhile", "ms",
+                           below(10))
     written = section.cell("reclaim.written", "bytes written per byte freed", "%", below(1))
     hozon.fill()  # so that no older point shares it
     for number in range(bench.plan.rounds):
@@ -65,18 +67,23 @@ def space(bench, hozon):
             start = time.perf_counter()
             hozon.call("point.delete", volume="disk", point=f"p{hozon.snapshots}")
             gone.add("hozon", (time.perf_counter() - start) * 1000)
-            freed = wait_for_space(hozon, free)
+            freed, longest_s = wait_for_space(hozon, free)
             took.add("hozon", time.perf_counter() - start)
+        longest.add("hozon", longest_s * 1000)
         written.add("hozon", 100 * spent.written / freed)
 
 
 def wait_for_space(hozon, free):
-    """Until 99 % of the span can be written again. Returns the bytes."""
+    """Until 99 % of the span can be written again. Returns the bytes, and the seconds that the longest
+    answer took."""
     end = time.monotonic() + 120
+    longest_s = 0
     while True:
+        asked = time.perf_counter()
         freed = hozon.call("pool.stats")["free_bytes"] - free
+        longest_s = max(longest_s, time.perf_counter() - asked)
         if freed >= 0.99 * hozon.span:
-            return freed
+            return freed, longest_s
         if time.monotonic() > end:
             raise RuntimeError(f"only {freed / MIB:.0f} MiB of {hozon.span / MIB:.0f} came back")
         time.sleep(0.002)
