@@ -6,14 +6,18 @@
 #include "cli/context.h"
 #include "cli/parser.h"
 #include "cli/plan.h"
+#include "cli/sentences.h"
 
 namespace hozon::cli {
 namespace {
 
-int fail(ExitCode code, const std::string& sentence) {
+// `code`: the word of docs/errors.md.
+int fail(ExitCode exit_code, std::string_view code, const std::string& sentence) {
   std::fflush(stdout);
-  fmt::print(stderr, "hozon: error: {}\n", printable(sentence));
-  return static_cast<int>(code);
+  const SaidError said = say_error(code, printable(sentence));
+  fmt::print(stderr, "hozon: {}{}\n", said.is_translated ? "エラー：" : "error: ", said.sentence);
+  if (!said.help.empty()) fmt::print(stderr, "（{}）\n", said.help);
+  return static_cast<int>(exit_code);
 }
 
 // The exit code is the one that the command itself would end with, as far as that is known.
@@ -42,17 +46,18 @@ int run(int argc, char** argv) {
   if (!parsed.arguments) {
     std::fputs(parsed.output.c_str(), stdout);
     return parsed.error.empty() ? static_cast<int>(parsed.exit_code)
-                                : fail(parsed.exit_code, parsed.error);
+                                : fail(parsed.exit_code, "invalid_argument", parsed.error);
   }
   Context context(*parsed.arguments);
   Result<ExitCode> outcome = parsed.arguments->command(*parsed.arguments, context);
   if (!context.client().plan().is_null()) outcome = show_plan(context);
   if (context.client().left()) outcome = show_left(context);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    if (outcome) return fail(ExitCode::kFailed, "the output could not be written");
+    if (outcome) return fail(ExitCode::kFailed, "io", "the output could not be written");
   }
   if (outcome) return static_cast<int>(*outcome);
-  return fail(exit_code_of(outcome.error().code), outcome.error().what);
+  const Error& error = outcome.error();
+  return fail(exit_code_of(error.code), code_name(error.code), error.what);
 }
 
 }  // namespace hozon::cli

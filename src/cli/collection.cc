@@ -91,9 +91,8 @@ CommandResult template_show(const Arguments& args, Context& context) {
 }
 
 CommandResult template_delete(const Arguments& args, Context& context) {
-  if (!context.confirm(
-          args,
-          fmt::format("Delete template {}? Machines that were made from it stay.", args.object)))
+  if (!context.confirm(args, "Delete template {}? Machines that were made from it stay.",
+                       args.object))
     return make_error(Code::kCancelled, "not confirmed; template '{}' stays", args.object);
   const Json result =
       HOZON_TRY(context.client().perform("DELETE", template_path(args.object), nullptr));
@@ -143,8 +142,8 @@ CommandResult group_show(const Arguments& args, Context& context) {
 
 CommandResult group_return(const Arguments& args, Context& context) {
   const Json group = HOZON_TRY(context.client().read(group_path(args.object)));
-  if (!context.confirm(args, fmt::format("Take {} back to {}? Their present states are kept.",
-                                         members_text(group), args.object)))
+  if (!context.confirm(args, "Take {} back to {}? Their present states are kept.",
+                       members_text(group), args.object))
     return make_error(Code::kCancelled, "not confirmed; nothing was returned");
   const Json result = HOZON_TRY(context.client().perform(
       "POST", group_path(args.object) + "/return", {{"state", args.state}}));
@@ -158,7 +157,7 @@ CommandResult group_return(const Arguments& args, Context& context) {
 }
 
 CommandResult group_delete(const Arguments& args, Context& context) {
-  if (!context.confirm(args, fmt::format("Delete the snapshots of group {}?", args.object)))
+  if (!context.confirm(args, "Delete the snapshots of group {}?", args.object))
     return make_error(Code::kCancelled, "not confirmed; nothing was deleted");
   const Json result =
       HOZON_TRY(context.client().perform("DELETE", group_path(args.object), nullptr));

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/units.h"
+#include "cli/sentences.h"
 #include "client/unix_connect.h"
 
 namespace hozon::cli {
@@ -120,21 +121,21 @@ Context::Context(const Arguments& args)
   if (args.no_wait) client_.leave_jobs();
   client_.on_interrupt([this](const std::string& sentence) {
     bar_.clear();
-    fmt::print(stderr, "hozon: {}\n", printable(sentence));
+    fmt::print(stderr, "hozon: {}\n", printable(say_sentence(sentence)));
   });
   client_.on_progress([this](const client::Job& job) { bar_.update(job); });
 }
 
-bool Context::confirm(const Arguments& args, const std::string& question) {
+bool Context::ask(const Arguments& args, const std::string& question) {
   if (args.yes || args.plan || !interactive_) return true;
   fmt::print(stderr, "{} [y/N] ", printable(question));
   std::fflush(stderr);
   std::string answer;
   std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
+  return answer == "y" || answer == "Y" || answer == "yes" || answer == "はい";
 }
 
-void Context::note(const std::string& text) {
+void Context::remark_that(const std::string& text) {
   if (printer_.format() == Format::kTable || interactive_)
     fmt::print(stderr, "hozon: {}\n", printable(text));
 }

@@ -40,12 +40,22 @@ class Context {
   const std::string& directory() const { return directory_; }  // absolute
   bool interactive() const { return interactive_; }            // somebody can answer
 
-  // Asks on a terminal; true without asking when there is none, or with --yes.
-  bool confirm(const Arguments& args, const std::string& question);
+  // Asks on a terminal, in the user's language; true without asking when there is none, or with
+  // --yes.
+  template <typename... Args>
+  bool confirm(const Arguments& args, fmt::format_string<Args...> question, Args&&... values) {
+    return ask(args, say_filled(question, std::forward<Args>(values)...));
+  }
   // A remark for people, on standard error; left out in a pipe with -o json or name.
-  void note(const std::string& text);
+  template <typename... Args>
+  void note(fmt::format_string<Args...> remark, Args&&... values) {
+    remark_that(say_filled(remark, std::forward<Args>(values)...));
+  }
+  void remark_that(const std::string& text);  // as it is
 
  private:
+  bool ask(const Arguments& args, const std::string& question);
+
   std::string directory_;
   Printer printer_;
   bool interactive_;

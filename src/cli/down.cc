@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "cli/sentences.h"
 #include "client/supervisor.h"
 
 namespace hozon::cli {
@@ -103,7 +104,7 @@ CommandResult down(const Arguments& args, Context& context) {
         "{}; machines may be running, so Hozon stays up (`hozon down --kill` stops it "
         "all the same)",
         machines.error().what);
-  if (!machines) context.note(machines.error().what);
+  if (!machines) context.remark_that(say_sentence(machines.error().what));
   HOZON_TRY(client::stop_supervisor(directory, kStopTimeoutMs));
   return report(context, done, true);
 }

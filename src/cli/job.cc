@@ -1,6 +1,7 @@
 // hozon job ..., hozon version
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/sentences.h"
 #include "cli/version.h"
 
 namespace hozon::cli {
@@ -37,7 +38,7 @@ CommandResult job_list(const Arguments& args, Context& context) {
     for (const client::Job& job : jobs)
       table.add({std::to_string(job.id), job.kind, job.object, job.state, progress_text(job),
                  time_text(job.created_ns), took_text(job),
-                 job.error_message.empty() ? job.step : job.error_message});
+                 job.error_message.empty() ? job.step : say_sentence(job.error_message)});
     return table;
   });
   return ExitCode::kOk;
@@ -56,7 +57,7 @@ CommandResult job_show(const Arguments& args, Context& context) {
     details.add("Steps", fmt::format("{} of {}", job.steps_done, job.steps_total));
   details.add("Progress", progress_text(job));
   if (job.eta_ms) details.add("Time left", duration_text(*job.eta_ms * 1000));
-  details.add("Error", job.error_message);
+  details.add("Error", say_sentence(job.error_message));
   details.add("Began", time_text(job.created_ns));
   if (job.ended_ns != 0) details.add("Ended", time_text(job.ended_ns));
   details.add("Took", took_text(job));

@@ -167,16 +167,15 @@ CommandResult machine_shutdown(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_kill(const Arguments& args, Context& context) {
-  if (!context.confirm(args, fmt::format("Power machine {} off at once?", args.object)))
+  if (!context.confirm(args, "Power machine {} off at once?", args.object))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' runs on", args.object);
   return simple_verb(args, context, "kill", "is powered off");
 }
 
 CommandResult machine_delete(const Arguments& args, Context& context) {
   const client::Machine machine = HOZON_TRY(context.client().machine(args.object));
-  if (!context.confirm(
-          args, fmt::format("Delete machine {} with its {} disks and {} snapshots?", machine.name,
-                            machine.disks.size(), machine.snapshot_count)))
+  if (!context.confirm(args, "Delete machine {} with its {} disks and {} snapshots?", machine.name,
+                       machine.disks.size(), machine.snapshot_count))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
   const client::Json result = HOZON_TRY(context.client().delete_machine(args.object));
   context.printer().done(result, args.object, "Machine {} is deleted.", args.object);

@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 namespace hozon::cli {
-namespace {
 
 bool speaks_japanese() {
   for (const char* name : {"LC_ALL", "LC_MESSAGES", "LANG"}) {
@@ -13,12 +12,12 @@ bool speaks_japanese() {
   return false;
 }
 
-}  // namespace
-
 std::string say(std::string_view english) {
   if (!speaks_japanese()) return std::string(english);
-  const auto found = japanese().find(english);
-  return std::string(found == japanese().end() ? english : found->second);
+  for (const Catalog* catalog : {&japanese(), &japanese_questions()})
+    if (const auto found = catalog->find(english); found != catalog->end())
+      return std::string(found->second);
+  return std::string(english);
 }
 
 }  // namespace hozon::cli

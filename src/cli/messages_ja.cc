@@ -508,7 +508,7 @@ const Catalog& japanese() {
        "last=10,within=30d,hourly=24,daily=7,weekly=4,monthly=12,\nyearly=3. What any of them "
        "names stays, and the newest, and pinned ones. all: all",
        "どのスナップショットを残すか：last=10,within=30d,hourly=24,daily=7,weekly=4,monthly=12,"
-       "\nyearly=3。どれかに当たるものと、最新のもの、ピン留めしたものが残る。all：すべて"},
+       "\nyearly=3。どれかに当たるものと、最新のもの、固定したものが残る。all：すべて"},
       {"Each machine's turn comes up to so much later, such as 10m",
        "各マシンの番を最大でこれだけ遅らせる。例：10m"},
       {"Machines at a time (default 4)", "同時に扱うマシンの数（既定 4）"},
@@ -552,7 +552,7 @@ const Catalog& japanese() {
        "その間ゲストのファイルシステムを凍結：require、try（既定）、skip"},
       {"Tags of the snapshots", "スナップショットのタグ"},
       {"They go to the trash after this time, such as 12h or 3d",
-       "この時間のあとゴミ箱へ。例：12h、3d"},
+       "この時間のあとごみ箱へ。例：12h、3d"},
       {"List groups, oldest first", "グループの一覧（古い順）"},
       {"Show a group", "グループを表示"},
       {"Take all of its machines back; the states they left are kept",
@@ -570,7 +570,7 @@ const Catalog& japanese() {
       {"Say to which snapshot a machine returns whenever it goes down",
        "止まるたびに戻るスナップショットを指定"},
       {"Name of the snapshot, which is pinned for it; or off",
-       "スナップショットの名前（そのためピン留めされる）、または off"},
+       "スナップショットの名前（そのため固定される）、または off"},
       {"Show what snapshots cost, one by one and together",
        "スナップショットの容量を、個別にもまとめても表示"},
       {"Names of the snapshots (default: all)", "スナップショットの名前（既定：すべて）"},

@@ -2,6 +2,7 @@
 
 #include "base/units.h"
 #include "cli/printer.h"
+#include "cli/sentences.h"
 
 namespace hozon::cli {
 namespace {
@@ -44,9 +45,9 @@ std::vector<std::string> settings_sentences(const client::Json& plan) {
   std::vector<std::string> sentences;
   for (const client::Json& change : member(plan, "settings_changes")) {
     const std::string setting = client::text_of(change, "setting");
-    sentences.push_back(fmt::format("setting {}: {} now, {} then", setting,
-                                    value_text(setting, member(change, "now")),
-                                    value_text(setting, member(change, "then"))));
+    sentences.push_back(say_filled("setting {}: {} now, {} then", setting,
+                                   value_text(setting, member(change, "now")),
+                                   value_text(setting, member(change, "then"))));
   }
   return sentences;
 }
@@ -57,7 +58,7 @@ std::string plan_text(const client::Json& plan) {
   details.add("Plan",
               fmt::format("{} {}", client::text_of(plan, "kind"), client::text_of(plan, "object")));
   if (refusal.is_object()) {
-    details.add("Refused", client::text_of(refusal, "message"));
+    details.add("Refused", say_sentence(client::text_of(refusal, "message")));
     details.add("What helps", client::text_of(refusal, "remedy"));
     return details.render();
   }

@@ -85,7 +85,7 @@ CommandResult pool_scrub(const Arguments& args, Context& context) {
 }
 
 CommandResult pool_delete(const Arguments& args, Context& context) {
-  if (!context.confirm(args, fmt::format("Delete pool {} and its files?", args.object)))
+  if (!context.confirm(args, "Delete pool {} and its files?", args.object))
     return make_error(Code::kCancelled, "not confirmed; pool '{}' stays", args.object);
   const client::Json result = HOZON_TRY(context.client().delete_pool(args.object, args.force));
   context.printer().done(result, args.object, "Pool {} is deleted.", args.object);

@@ -268,7 +268,7 @@ CommandResult schedule_preview(const Arguments& args, Context& context) {
 }
 
 CommandResult schedule_delete(const Arguments& args, Context& context) {
-  if (!context.confirm(args, fmt::format("Delete schedule {}? Its snapshots stay.", args.object)))
+  if (!context.confirm(args, "Delete schedule {}? Its snapshots stay.", args.object))
     return make_error(Code::kCancelled, "not confirmed; schedule '{}' stays", args.object);
   const Json result = HOZON_TRY(context.client().perform("DELETE", path_of(args), nullptr));
   context.printer().done(result, args.object, "Schedule {} is deleted; {} snapshots of it stay.",

@@ -132,12 +132,12 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
     const client::Json plan =
         HOZON_TRY(context.client().plan_return(args.object, args.second, how));
     HOZON_TRY(client::refusal_of(plan));
-    for (const std::string& change : settings_sentences(plan)) context.note(change);
+    for (const std::string& change : settings_sentences(plan)) context.remark_that(change);
     for (const std::string& lost : client::texts_of(plan, "removes"))
-      context.note(lost + " goes to the trash");
+      context.note("{} goes to the trash", lost);
   }
-  if (!context.confirm(args, fmt::format("Take {} back to {}? Its present state is kept.",
-                                         args.object, args.second)))
+  if (!context.confirm(args, "Take {} back to {}? Its present state is kept.", args.object,
+                       args.second))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
   const client::Json result = HOZON_TRY(context.client().return_to(args.object, args.second, how));
   const std::string kept = client::text_of(result, "kept");
@@ -166,7 +166,7 @@ CommandResult snapshot_preview(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_commit(const Arguments& args, Context& context) {
-  if (!context.confirm(args, fmt::format("Keep what machine {} is in preview of?", args.object)))
+  if (!context.confirm(args, "Keep what machine {} is in preview of?", args.object))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays in preview",
                       args.object);
   const client::Json result =
@@ -181,8 +181,7 @@ CommandResult snapshot_commit(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_undo(const Arguments& args, Context& context) {
-  if (!context.confirm(args,
-                       fmt::format("Give up what machine {} did in the preview?", args.object)))
+  if (!context.confirm(args, "Give up what machine {} did in the preview?", args.object))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays in preview",
                       args.object);
   const client::Json result = HOZON_TRY(context.client().undo_preview(args.object));
@@ -220,12 +219,23 @@ CommandResult snapshot_describe(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+namespace {
+
+bool confirm_delete(const Arguments& args, Context& context) {
+  const std::string names = fmt::format("{}", fmt::join(args.others, ", "));
+  if (args.all)
+    return context.confirm(args, "Delete all snapshots of {} that are not pinned?", args.object);
+  if (args.subtree)
+    return context.confirm(args, "Delete {} of {} and what grew from there?", names, args.object);
+  if (args.others.size() == 1)
+    return context.confirm(args, "Delete snapshot {} of {}?", names, args.object);
+  return context.confirm(args, "Delete snapshots {} of {}?", names, args.object);
+}
+
+}  // namespace
+
 CommandResult snapshot_delete(const Arguments& args, Context& context) {
-  std::string what = fmt::format("{}", fmt::join(args.others, ", "));
-  if (args.all) what = "all that are not pinned";
-  if (args.subtree) what += " and what grew from there";
-  if (!context.confirm(args, fmt::format("Delete snapshot{} {} of {}?",
-                                         args.others.size() == 1 ? "" : "s", what, args.object)))
+  if (!confirm_delete(args, context))
     return make_error(Code::kCancelled, "not confirmed; nothing was deleted");
   client::DeleteRequest request;
   request.snapshots = args.others;
@@ -243,9 +253,8 @@ CommandResult snapshot_delete(const Arguments& args, Context& context) {
   context.printer().done(result, names, "Snapshot{} {} of {} {} deleted.", one ? "" : "s", names,
                          args.object, one ? "is" : "are");
   if (!args.for_good && context.interactive())
-    context.note(fmt::format("until {}, `hozon machine undo {}` brings {} back",
-                             time_text(client::number_of(result, "trash_until_ns")), args.object,
-                             one ? "it" : "them"));
+    context.note("until {}, `hozon machine undo {}` brings back what was deleted",
+                 time_text(client::number_of(result, "trash_until_ns")), args.object);
   return ExitCode::kOk;
 }
 

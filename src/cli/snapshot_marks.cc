@@ -98,8 +98,7 @@ CommandResult trash_restore(const Arguments& args, Context& context) {
 }
 
 CommandResult trash_empty(const Arguments& args, Context& context) {
-  if (!context.confirm(args,
-                       fmt::format("Delete what is in the trash of {} for good?", args.object)))
+  if (!context.confirm(args, "Delete what is in the trash of {} for good?", args.object))
     return make_error(Code::kCancelled, "not confirmed; nothing was deleted");
   const client::Json result = HOZON_TRY(context.client().empty_trash(args.object));
   context.printer().done(result, args.object, "{} snapshots of {} are gone for good.",

@@ -133,8 +133,8 @@ CommandResult volume_return(const Arguments& args, Context& context) {
   const Address address = HOZON_TRY(parse_address(args.object));
   if (address.point.empty())
     return make_error(Code::kInvalidArgument, "which point? Use {}@POINT", address.volume);
-  if (!context.confirm(args, fmt::format("Take volume {} back to {}? Its present state is kept.",
-                                         address.volume, address.point)))
+  if (!context.confirm(args, "Take volume {} back to {}? Its present state is kept.",
+                       address.volume, address.point))
     return make_error(Code::kCancelled, "not confirmed; volume '{}' stays", address.volume);
   const client::Json result =
       HOZON_TRY(context.client().return_volume(address.volume, address.point, args.pool));
@@ -147,7 +147,7 @@ CommandResult volume_return(const Arguments& args, Context& context) {
 
 CommandResult volume_delete(const Arguments& args, Context& context) {
   const Address address = HOZON_TRY(parse_address(args.object));
-  if (!context.confirm(args, fmt::format("Delete {}?", args.object)))
+  if (!context.confirm(args, "Delete {}?", args.object))
     return make_error(Code::kCancelled, "not confirmed; '{}' stays", args.object);
   if (!address.point.empty() && args.with_points)
     return make_error(Code::kInvalidArgument, "--with-points is for a whole volume, not for '{}'",

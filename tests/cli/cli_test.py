@@ -7,6 +7,7 @@ Usage: cli_test.py BIN_DIRECTORY. Needs no guest; tests/vm and `make demo` have 
 import http.client
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -142,6 +143,59 @@ class Instance(unittest.TestCase):
         self.assertIn("仮想マシン", ask("--help"))
         self.assertEqual(json.loads(ask("volume", "show", "jv", "-o", "json"))["name"], "jv")
         self.ok("volume", "delete", "jv")
+
+    def test_refusals_are_in_japanese_for_people_and_in_english_for_programs(self):
+        def refuse(*words, code, language="ja_JP.UTF-8"):
+            run = hozon(*words, directory=self.directory, language=language)
+            self.assertEqual(run.returncode, code, run.stderr)
+            return run.stderr
+        self.assertEqual(refuse("machine", "show", "夜", code=3),
+                         "hozon: エラー：マシン「夜」はありません\n")
+        self.assertEqual(refuse("snapshot", "create", "nobody", code=3),
+                         "hozon: エラー：マシン「nobody」はありません\n")
+        self.assertEqual(refuse("pool", "create", "main", "--size", "1G", code=4),
+                         "hozon: エラー：「main」という名前のプールはすでにあります\n")
+        self.assertEqual(refuse("pool", "create", "main", "--size", "1G", code=4, language="C"),
+                         "hozon: error: a pool named 'main' exists\n")
+        self.assertIn("のことですか", refuse("volume", "crate", code=2))
+        plan = hozon("pool", "create", "main", "--size", "1G", "--plan", directory=self.directory,
+                     language="ja_JP.UTF-8")
+        self.assertIn("「main」という名前のプールはすでにあります", plan.stdout + plan.stderr)
+        seen = json.loads(hozon("job", "list", "-o", "json", directory=self.directory,
+                                language="ja_JP.UTF-8").stdout)
+        for job in seen:
+            if job["error"]:
+                self.assertTrue(job["error"]["message"].isascii(), job)
+
+    def ask_on_a_terminal(self, answer, *words):
+        """What the command says to somebody who answers on a terminal."""
+        parent, child = pty.openpty()
+        run = subprocess.Popen([HOZON, "--dir", self.directory, *words], stdin=child, stdout=child,
+                               stderr=child, env={**os.environ, "LANG": "ja_JP.UTF-8", "LC_ALL": "ja_JP.UTF-8"})
+        os.close(child)
+        os.write(parent, answer.encode() + b"\n")
+        said = b""
+        while True:
+            try:
+                more = os.read(parent, 4096)
+            except OSError:
+                break
+            if not more:
+                break
+            said += more
+        os.close(parent)
+        return run.wait(timeout=30), said.decode().replace("\r\n", "\n")
+
+    def test_questions_are_asked_in_japanese(self):
+        self.ok("volume", "create", "qv", "--size", "1M")
+        code, said = self.ask_on_a_terminal("n", "volume", "delete", "qv")
+        self.assertEqual(code, 1)
+        self.assertIn("qv を削除しますか。 [y/N]", said)
+        self.assertIn("エラー：確認されなかったため、「qv」は残ります", said)
+        self.assertIn("qv", self.ok("volume", "list", "-o", "name"))
+        code, said = self.ask_on_a_terminal("はい", "volume", "delete", "qv")
+        self.assertEqual(code, 0, said)
+        self.assertNotIn("qv", self.ok("volume", "list", "-o", "name"))
 
     def test_a_job_that_nobody_waits_for(self):
         job = json.loads(self.ok("volume", "create", "nw", "--size", "1M", "--no-wait", "-o", "json"))

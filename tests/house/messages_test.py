@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves that the sentences of finished changes, the titles of tables and the labels of details in src/cli
-have their Japanese in messages_ja.cc, that each translation takes the values of its original, and that
+"""Proves that the sentences of finished changes, the titles of tables, the labels of details, questions and remarks of
+src/cli have their Japanese in messages_ja.cc and questions_ja.cc, that each translation takes the values of its original, and that
 the catalog has nothing that nobody says. (The help is compared in cli's own tests.)
 usage: messages_test.py SOURCE_DIRECTORY
 """
@@ -47,6 +47,8 @@ def said():
         for header in re.findall(r"\bTable (?:table|\w+)\(\{(.*?)\}\)", text, re.S):
             words |= set(re.findall(LITERAL, header))
         words |= set(re.findall(rf"etails\.add\({LITERAL}", text))
+        for call in re.findall(r"\b(?:confirm|note|say_filled)\((.*?)\)(?:\)|;)", text, re.S):
+            words.update(filter(None, [next(filter(None, map(joined, arguments(call))), "")]))
         for call in re.findall(r"\bdone\((.*?)\);", text, re.S):
             if len(arguments(call)) > 2 and (sentence := joined(arguments(call)[2])):
                 words.add(sentence)
@@ -54,7 +56,7 @@ def said():
 
 
 def catalog():
-    text = (CLI / "messages_ja.cc").read_text()
+    text = (CLI / "messages_ja.cc").read_text() + (CLI / "questions_ja.cc").read_text()
     entries = {}
     for pair in re.findall(rf"\n      \{{((?:{LITERAL}|,|\s)*)\}},", text):
         parts = arguments(pair[0])
@@ -78,7 +80,7 @@ class MessagesTest(unittest.TestCase):
 
     def test_the_catalog_has_no_leftovers(self):
         source = "".join(re.sub(r'"\s*\n\s*"', "", path.read_text()) for path in CLI.glob("*.cc")
-                         if path.name != "messages_ja.cc")
+                         if path.name not in ("messages_ja.cc", "questions_ja.cc"))
         # Put together of two, or CLI11's own.
         apart = ("What it may do: ", "Print this help message and exit")
         for english in catalog():
