@@ -8,6 +8,7 @@
 //   volume.settle_return  {pool, volume, kept}   looks whether the volume was switched
 //   points.delete    {pool, volumes, point}
 //   file.remove      {path}                    of an export that was not completed
+//   file.settle_name {path, device, inode}     looks whether that file has that name
 //   machine.forget   {machine}                 record and directory of one that was not completed
 //   machine.delete   {machine}                 finishes a deletion
 //   machine.settle   {machine, states}         looks whether the guest is where it should be
@@ -136,6 +137,14 @@ Status remove_file(const std::string& path) {
   return {};
 }
 
+Result<Settled> settle_name(const json& arguments) {
+  struct stat status{};
+  if (::stat(text_of(arguments, "path").c_str(), &status) != 0) return Settled::kTakenBack;
+  const uint64_t device = HOZON_TRY(link::u64_field(arguments, "device"));
+  const uint64_t inode = HOZON_TRY(link::u64_field(arguments, "inode"));
+  return finished_if(status.st_dev == device && status.st_ino == inode);
+}
+
 Status forget_machine(Core& core, const std::string& uuid) {
   if (uuid.empty()) return {};
   HOZON_TRY(core.inventory.delete_machine(uuid));
@@ -239,6 +248,7 @@ Result<Settled> Core::undo(const std::string& action, const json& arguments) {
                    finish);
   }
   if (action == "file.remove") return settled(remove_file(text_of(arguments, "path")), false);
+  if (action == "file.settle_name") return settle_name(arguments);
   if (action == "machine.forget") return settled(forget_machine(*this, machine), false);
   if (action == "machine.delete") return settled(try_until_done(delete_machine(machine)), true);
   if (action == "machine.settle") return settle_power(*this, arguments);

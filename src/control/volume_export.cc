@@ -1,4 +1,6 @@
 // Exports read a point, never a head: what a guest writes meanwhile has no part in the image.
+#include <sys/stat.h>
+
 #include "control/core.h"
 #include "control/image_export.h"
 #include "control/names.h"
@@ -29,6 +31,12 @@ Result<uint64_t> make_partial(JobRun& run, const std::string& partial) {
   if (created) return step;
   HOZON_TRY(run.forget(step));  // what is there is not ours
   return std::unexpected(created.error());
+}
+
+Result<json> file_identity(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return errno_error(errno, "image '{}'", path);
+  return json{{"device", uint64_t{status.st_dev}}, {"inode", uint64_t{status.st_ino}}};
 }
 
 Status fill_partial(JobRun& run, const VolumeExport& request, const std::string& partial,
@@ -63,7 +71,9 @@ Result<json> Core::do_export(JobRun& run, const VolumeExport& request) {
     HOZON_TRY(delete_points(request.pool, {request.volume}, passing->name));
     HOZON_TRY(run.forget(passing->step));
   }
-  // Dying between the next two lines leaves the whole image and a job that was interrupted.
+  json settle = HOZON_TRY(file_identity(partial));
+  settle["path"] = request.path;
+  HOZON_TRY(run.journal("file.settle_name", settle));
   HOZON_TRY(publish_image(partial, {request.path, request.format, request.force}));
   HOZON_TRY(run.commit([] { return Status(); }));
   return json{{"path", request.path}, {"format", request.format}, {"bytes", size_bytes}};
