@@ -40,14 +40,18 @@ Result<JobId> post_group_return(Control& control, const Request& request, const 
   return control.start_group_return(request.part("group"), state, caller);
 }
 
-// "a,b"; empty: none
+// "a,b"; empty: none. A backslash takes what is special from the character behind it.
 std::vector<std::string> names_of(const std::string& text) {
-  std::vector<std::string> names;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    if (end > at) names.push_back(text.substr(at, end - at));
-    at = end + 1;
+  std::vector<std::string> names = {""};
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == ',') {
+      names.emplace_back();
+      continue;
+    }
+    if (text[at] == '\\' && at + 1 < text.size()) ++at;
+    names.back() += text[at];
   }
+  std::erase(names, "");
   return names;
 }
 

@@ -240,7 +240,9 @@ std::vector<RouteDescription> of_machines() {
        "Say to which snapshot it returns whenever it goes down",
        {required(text("snapshot", "Empty: none", control::kSnapshotNameMax))},
        "Machine"},
-      {"GET", one + "/sizes", "What its snapshots cost, one by one and together"},
+      {"GET", one + "/sizes",
+       "What its snapshots cost, one by one and together; ?snapshots=a,b: only these, with a "
+       "backslash before a comma that is part of a name"},
       {"DELETE", one, "Delete it with its disks and snapshots"},
   };
 }

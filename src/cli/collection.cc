@@ -177,11 +177,26 @@ CommandResult machine_initial(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+namespace {
+
+// "a,b" for the API; a comma in a name is told by a backslash before it.
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    if (!text.empty()) text += ',';
+    for (const char c : name) {
+      if (c == ',' || c == '\\') text += '\\';
+      text += c;
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
 CommandResult snapshot_sizes(const Arguments& args, Context& context) {
   std::string target = "/v1/machines/" + client::percent_encode(args.object) + "/sizes";
-  if (!args.others.empty())
-    target +=
-        "?snapshots=" + client::percent_encode(fmt::format("{}", fmt::join(args.others, ",")));
+  if (!args.others.empty()) target += "?snapshots=" + client::percent_encode(listed(args.others));
   const Json sizes = HOZON_TRY(context.client().read(target));
   const Json snapshots = sizes.value("snapshots", Json::array());
   Table table({"SNAPSHOT", "REFERENCED", "SHARED", "FREED IF DELETED"});

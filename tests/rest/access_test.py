@@ -8,6 +8,7 @@ import glob
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -23,6 +24,79 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+# What each call that can change something needs. Whatever is not here has to be put here: the test
+# compares with the description of the API. Every GET needs "read", but for what is in SECRET.
+NEEDS = {
+    "operate": """
+        POST /v1/machines/{machine}/start
+        POST /v1/machines/{machine}/shutdown
+        POST /v1/machines/{machine}/pause
+        POST /v1/machines/{machine}/resume
+        POST /v1/machines/{machine}/suspend
+        POST /v1/machines/{machine}/freeze
+        POST /v1/machines/{machine}/thaw
+        POST /v1/machines/{machine}/connect
+        POST /v1/machines/{machine}/kill
+        POST /v1/jobs/{job}/cancel
+        POST /v1/pools/{pool}/check
+        POST /v1/pools/{pool}/scrub""",
+    "snapshot": """
+        POST /v1/machines/{machine}/snapshots
+        POST /v1/machines/{machine}/delete-snapshots
+        DELETE /v1/machines/{machine}/snapshots/{snapshot}
+        POST /v1/machines/{machine}/snapshots/{snapshot}/tag
+        POST /v1/machines/{machine}/snapshots/{snapshot}/expire
+        POST /v1/machines/{machine}/snapshots/{snapshot}/pin
+        POST /v1/machines/{machine}/snapshots/{snapshot}/unpin
+        POST /v1/machines/{machine}/snapshots/{snapshot}/rename
+        POST /v1/machines/{machine}/snapshots/{snapshot}/describe
+        POST /v1/machines/{machine}/trash/{snapshot}/restore
+        POST /v1/volumes/{volume}/snapshot
+        DELETE /v1/volumes/{volume}/points/{point}
+        POST /v1/groups
+        DELETE /v1/groups/{group}
+        POST /v1/schedules/{schedule}/run""",
+    "return": """
+        POST /v1/machines/{machine}/snapshots/{snapshot}/return
+        POST /v1/machines/{machine}/snapshots/{snapshot}/preview
+        POST /v1/machines/{machine}/preview/commit
+        POST /v1/machines/{machine}/preview/undo
+        POST /v1/machines/{machine}/undo
+        POST /v1/volumes/{volume}/return
+        POST /v1/groups/{group}/return""",
+    "admin": """
+        POST /v1/machines
+        DELETE /v1/machines/{machine}
+        POST /v1/machines/{machine}/quota
+        POST /v1/machines/{machine}/tag
+        POST /v1/machines/{machine}/initial
+        DELETE /v1/machines/{machine}/trash
+        POST /v1/machines/{machine}/snapshots/{snapshot}/clone
+        POST /v1/pools
+        DELETE /v1/pools/{pool}
+        POST /v1/volumes
+        DELETE /v1/volumes/{volume}
+        POST /v1/volumes/{volume}/resize
+        POST /v1/volumes/{volume}/clone
+        POST /v1/volumes/{volume}/export
+        POST /v1/templates
+        DELETE /v1/templates/{template}
+        POST /v1/schedules
+        DELETE /v1/schedules/{schedule}
+        POST /v1/schedules/{schedule}/edit
+        POST /v1/schedules/{schedule}/enable
+        POST /v1/schedules/{schedule}/disable
+        POST /v1/tokens
+        DELETE /v1/tokens/{token}
+        PUT /v1/peers/{user}
+        DELETE /v1/peers/{user}"""}
+SECRET = ("/v1/tokens", "/v1/peers", "/v1/audit")
+# Who has a right has these, too.
+OPENS = {"read": {"read"}, "operate": {"read", "operate", "snapshot", "return"},
+         "snapshot": {"read", "snapshot"}, "return": {"read", "return"},
+         "admin": {"read", "operate", "snapshot", "return", "admin"}}
 
 
 class AccessTest(InstanceCase):
@@ -114,6 +188,47 @@ class AccessTest(InstanceCase):
                                      f"{right}: {method} {path}")
                     self.assertIn(needed, answer["detail"])
         self.do("DELETE", "/v1/machines/web")
+
+    def described(self):
+        """{"POST /v1/...": right} of every call in the description of the API."""
+        known = {call.strip(): right for right, calls in NEEDS.items()
+                 for call in calls.split("\n") if call.strip()}
+        calls = [f"{method.upper()} {path}" for path, item in self.get("/v1/openapi.json")["paths"].items()
+                 for method in item if method in ("get", "post", "put", "patch", "delete")]
+        self.assertGreater(len(calls), 90)
+        changing = {call for call in calls if not call.startswith("GET ")}
+        self.assertEqual(changing - set(known), set(), "say in NEEDS which right these need")
+        self.assertEqual(set(known) - changing, set(), "there are no such calls")
+        for call in calls:
+            if call.startswith("GET "):
+                known[call] = "admin" if call.split()[1].startswith(SECRET) else "read"
+        return known
+
+    def test_every_call_is_open_to_its_right_and_no_other(self):
+        calls = self.described()
+        for right, may in OPENS.items():
+            secret = self.token("every-" + right, right)
+            for call, needed in calls.items():
+                method, pattern = call.split()
+                if pattern == "/healthz":
+                    continue
+                # Of objects that are not there, so that nothing changes.
+                path = re.sub(r"\{(job)\}", "999999", pattern)
+                path = re.sub(r"\{\w+\}", "not-there", path)
+                if pattern == "/v1/events":
+                    path += "?kinds=none-of-these"
+                try:
+                    status, answer = self.call(method, path, {} if method in ("POST", "PUT") else None,
+                                               {"Authorization": "Bearer " + secret})
+                except json.JSONDecodeError:
+                    status, answer = 200, None  # /metrics is no JSON, and a refusal of it would be
+                with self.subTest(right=right, call=call, status=status):
+                    if needed in may:
+                        self.assertNotIn(status, (401, 403), answer)
+                        self.assertLess(status, 500, answer)
+                    else:
+                        self.assertEqual((status, answer["code"]), (403, "permission_denied"))
+        self.assertEqual(self.get("/v1/machines")["items"], [])
 
     def test_tokens_end(self):
         short = self.token("short", "read", expires_in_s=1)
