@@ -208,7 +208,7 @@ CommandResult snapshot_extract(const Arguments& args, Context& context) {
     return make_error(Code::kInvalidArgument, "there is nothing to copy at '{}'", args.third);
   const fs::path to = target.place / (target.name.empty() ? unpacked.top : target.name);
   HOZON_TRY(publish(fs::path(partial.path()) / unpacked.top, to, unpacked, args.force));
-  for (const std::string& failure : unpacked.failures) context.note("not read: " + failure);
+  for (const std::string& failure : unpacked.failures) context.note("not read: {}", failure);
   const std::string shown = printable(to.string());
   context.printer().done(client::Json{{"path", shown},
                                       {"files", unpacked.files},

@@ -31,6 +31,7 @@ const Catalog& japanese_questions() {
       {"Take volume {} back to {}? Its present state is kept.",
        "ボリューム {0} を {1} に戻しますか。今の状態は残ります。"},
       {"Delete {}?", "{0} を削除しますか。"},
+      {"not read: {}", "読めませんでした：{0}"},
       {"{} goes to the trash", "{0} はごみ箱に移ります"},
       {"setting {}: {} now, {} then", "設定 {0}：今は {1}、その後は {2}"},
       {"until {}, `hozon machine undo {}` brings back what was deleted",

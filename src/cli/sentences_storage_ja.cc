@@ -136,6 +136,40 @@ const Forms& storage_forms() {
        "ファイル「{0}」が途中で作られたため、そのまま残しました"},
       {"{} '{}' does not exist", "{0} 「{1}」はありません"},
       {"{} '{}' is not a file", "{0} 「{1}」はファイルではありません"},
+      // files of snapshots
+      {"hozon-files cannot be started; is it installed?",
+       "hozon-files を起動できません。インストールされていますか"},
+      {"it holds no disk", "ディスクがありません"},
+      {"no disk of it has a file system '{}'", "ファイルシステム「{0}」のあるディスクがありません"},
+      {"its file system is damaged, or made to do harm: the reader was ended by signal {} ({}); "
+       "`hozon volume export` takes the whole disk",
+       "ファイルシステムが壊れているか、害をなすように作られています：読み取りプログラムがシグナル "
+       "{0}"
+       "（{1}）で終了しました。`hozon volume export` ならディスク全体を取り出せます"},
+      {"its file system was not read within {} s: it is damaged, or the host is busy; `hozon "
+       "volume "
+       "export` takes the whole disk",
+       "ファイルシステムを {0} "
+       "秒以内に読めませんでした：壊れているか、ホストが混んでいます。`hozon "
+       "volume export` ならディスク全体を取り出せます"},
+      {"it is a directory: --recursive takes it with all below it",
+       "ディレクトリです：--recursive をつければ、中身ごと取り出せます"},
+      {"what was read broke off: the file system is damaged",
+       "読み取りが途中で切れました：ファイルシステムが壊れています"},
+      {"there is no directory '{}' to copy into", "コピー先のディレクトリ「{0}」がありません"},
+      {"there is nothing to copy at '{}'", "「{0}」にコピーするものがありません"},
+      {"'{}' exists: give another name", "「{0}」はすでにあります：別の名前にしてください"},
+      {"'{}' exists: --force replaces it", "「{0}」はすでにあります：--force で置き換えられます"},
+      {"{} of what is at '{}' could not be read; the rest is in {}",
+       "「{1}」のうち {0} 個を読めませんでした。残りは {2} にあります"},
+      {"{} readers of files are at work, which is the limit: try again later",
+       "ファイルの読み取りが {0} 件実行中で、これが上限です：後でやり直してください"},
+      {"{} was deleted meanwhile", "{0} は途中で削除されました"},
+      {"the archive has a member without a name", "アーカイブに名前のない項目があります"},
+      {"no memory for an archive", "アーカイブのためのメモリが足りません"},
+      {"query word 'as' is file or tar, not '{}'",
+       "クエリ「as」は file か tar です（「{0}」は不可）"},
+      {"interrupted", "中断されました"},
       // schedules
       {"there is no schedule '{}'; `hozon schedule list` shows them",
        "スケジュール「{0}」はありません。一覧は `hozon schedule list` で分かります"},
