@@ -41,6 +41,7 @@
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/clone     {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/rename    {new_name}
 //   POST   /v1/machines/{machine}/snapshots/{snapshot}/describe  {description}
+//   GET    /v1/machines/{machine}/snapshots/{snapshot}/details
 //   GET    /v1/machines/{machine}/snapshots/{snapshot}/filesystems
 //   GET    /v1/machines/{machine}/snapshots/{snapshot}/files?place=             "vda1:/etc"
 //   GET    /v1/machines/{machine}/snapshots/{snapshot}/content?place= &as=file|tar

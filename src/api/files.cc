@@ -1,4 +1,4 @@
-// /v1/machines/{machine}/snapshots/{snapshot}/filesystems, /files and /content
+// /v1/machines/{machine}/snapshots/{snapshot}/details, /filesystems, /files and /content
 //
 // Content is sent as it comes from the reader. A thread of its own carries it, because reading
 // waits; it is never more than kQueueMax pieces ahead of the client.
@@ -147,6 +147,14 @@ Result<Response> get_content(Control& control, const Request& request) {
 
 void add_files(Router& router, Control& control) {
   const std::string one = "/v1/machines/{machine}/snapshots/{snapshot}";
+  router.add({"GET",
+              one + "/details",
+              {},
+              Body::kNone,
+              [&control](const Request& request) -> Result<Response> {
+                return json_response(200, control::to_json(HOZON_TRY(control.snapshot_details(
+                                              request.part("machine"), request.part("snapshot")))));
+              }});
   router.add({"GET",
               one + "/filesystems",
               {},

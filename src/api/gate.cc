@@ -153,7 +153,9 @@ Right right_of(const std::string& method, const std::string& pattern) {
                          pattern.starts_with("/v1/peers");
   if (is_secret) return control::kAdmin;
   // What guests keep in their files is not for everybody who may look at Hozon.
-  if (pattern.ends_with("/files") || pattern.ends_with(kContent)) return control::kOperate;
+  if (pattern.ends_with("/files") || pattern.ends_with("{snapshot}/details") ||
+      pattern.ends_with(kContent))
+    return control::kOperate;
   if (method == "GET") return control::kRead;
   for (const Rule& rule : kRules)
     if (pattern.ends_with(rule.end)) return rule.right;

@@ -8,6 +8,7 @@
 #include "api/problem.h"
 #include "api/router.h"
 #include "control/access.h"
+#include "control/details.h"
 #include "control/event_log.h"
 #include "control/json.h"
 #include "link/file_query.h"
@@ -84,6 +85,20 @@ json snapshot_schema() {
   control::SnapshotDisk sized = disk;
   sized.exclusive_bytes = 1;
   schema["properties"]["disks"]["items"] = schema_of_values(disk, sized);
+  return schema;
+}
+
+json details_schema() {
+  control::SnapshotDetails full;
+  full.disks = {{}};
+  full.disks[0].disk.exclusive_bytes = 1;
+  full.disks[0].filesystems = {{}};
+  full.interfaces = {{}};
+  full.interfaces[0].addresses = {"words"};
+  full.applications = {{}};
+  json schema = schema_of_values(control::SnapshotDetails{}, full);
+  json& size = schema["properties"]["disks"]["items"]["properties"]["exclusive_bytes"];
+  size["type"] = {"integer", "null"};
   return schema;
 }
 
@@ -165,6 +180,7 @@ json schemas() {
           {"Snapshot", snapshot_schema()},
           {"VolumeDiff", volume_diff},
           {"SnapshotDiff", schema_of_values(control::SnapshotDiff{}, control::SnapshotDiff{})},
+          {"SnapshotDetails", details_schema()},
           {"Filesystem", schema_of(to_json(link::Filesystem{}), to_json(link::Filesystem{}))},
           {"FileEntry", schema_of(to_json(link::FileEntry{}), to_json(link::FileEntry{}))},
           {"Job", job_schema()},

@@ -64,6 +64,7 @@ CommandResult snapshot_describe(const Arguments& args, Context& context);
 CommandResult snapshot_delete(const Arguments& args, Context& context);
 
 CommandResult snapshot_files(const Arguments& args, Context& context);
+CommandResult snapshot_show_details(const Arguments& args, Context& context);
 CommandResult snapshot_extract(const Arguments& args, Context& context);
 
 CommandResult snapshot_tag(const Arguments& args, Context& context);

@@ -176,7 +176,10 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
   add_verb(noun, a, "show", "Show a snapshot", "hozon snapshot show web before-upgrade",
            snapshot_show)
       .required("MACHINE", a.object, which)
-      .required("NAME", a.second, one);
+      .required("NAME", a.second, one)
+      .flag(
+          "--details", a.details,
+          "Its system, disks, network interfaces and installed applications, read from its disks");
   add_change(noun, a, "return", "Take the machine back; the state it left is kept",
              "hozon snapshot return web before-upgrade", snapshot_return)
       .required("MACHINE", a.object, which)

@@ -140,6 +140,8 @@ const Forms& storage_forms() {
       {"hozon-files cannot be started; is it installed?",
        "hozon-files を起動できません。インストールされていますか"},
       {"it holds no disk", "ディスクがありません"},
+      {"'{}' is larger than {}: it is not read here",
+       "「{0}」は {1} を超えるため、ここでは読みません"},
       {"no disk of it has a file system '{}'", "ファイルシステム「{0}」のあるディスクがありません"},
       {"its file system is damaged, or made to do harm: the reader was ended by signal {} ({}); "
        "`hozon volume export` takes the whole disk",

@@ -112,6 +112,7 @@ CommandResult snapshot_tree(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_show(const Arguments& args, Context& context) {
+  if (args.details) return snapshot_show_details(args, context);
   const client::Snapshot snapshot = HOZON_TRY(context.client().snapshot(args.object, args.second));
   context.printer().object(snapshot.json, snapshot.name, snapshot_details(snapshot).render());
   return ExitCode::kOk;

@@ -173,6 +173,7 @@ class Client {
   // Of a snapshot: its file systems, a directory (`place`: "vda1:/etc"), and the bytes of a file or
   // of a tar archive, which `take` gets as they come. An error: not all of it came.
   Result<Json> filesystems(const std::string& machine, const std::string& snapshot);
+  Result<Json> details(const std::string& machine, const std::string& snapshot);
   Result<Json> files(const std::string& machine, const std::string& snapshot,
                      const std::string& place);
   Status download_files(const std::string& machine, const std::string& snapshot,

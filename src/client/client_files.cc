@@ -24,6 +24,13 @@ Result<Json> Client::filesystems(const std::string& machine, const std::string& 
                    .timeout_ms = kFilesMs});
 }
 
+Result<Json> Client::details(const std::string& machine, const std::string& snapshot) {
+  return exchange({.method = "GET",
+                   .target = snapshot_path(machine, snapshot) + "/details",
+                   .repeatable = true,
+                   .timeout_ms = 4 * kFilesMs});
+}
+
 Result<Json> Client::files(const std::string& machine, const std::string& snapshot,
                            const std::string& place) {
   return exchange(

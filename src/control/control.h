@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/details.h"
 #include "control/event_log.h"
 #include "control/groups.h"
 #include "control/schedule.h"
@@ -230,6 +231,10 @@ class Control {
                                                              const std::string& snapshot) const;
   Result<FileListing> snapshot_files(const std::string& machine, const std::string& snapshot,
                                      const std::string& place) const;
+  // All that is known of it (details.h). What cannot be read of its disks is left empty, with the
+  // reason.
+  Result<SnapshotDetails> snapshot_details(const std::string& machine,
+                                           const std::string& snapshot) const;
   // The content of a file, or with `as_tar` an archive of a file or of a directory with all below.
   Result<FileDownload> read_snapshot_files(const std::string& machine, const std::string& snapshot,
                                            const std::string& place, bool as_tar) const;

@@ -349,6 +349,62 @@ class FilesTest(InstanceCase):
         self.assertEqual(systems[0]["reason"], "there is nothing in it")
         self.fails("unimplemented", "no file system of it can be read", "files", "/")
 
+    def system_tree(self, name, files):
+        tree = f"{self.work}/{name}"
+        for path, content in files.items():
+            place = pathlib.Path(tree, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content)
+        return tree
+
+    def test_details_tell_the_system_its_interfaces_and_its_applications(self):
+        debian = self.system_tree("debian", {
+            "usr/lib/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+            "etc/hostname": "shop\n",
+            "var/lib/dpkg/status": "Package: bash\nStatus: install ok installed\nVersion: 5.2-1\n"
+                                   "Architecture: amd64\nDescription: a shell\n more\n\n"
+                                   "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"})
+        os.symlink("../usr/lib/os-release", debian + "/etc/os-release")
+        alpine = self.system_tree("alpine", {
+            "etc/os-release": "NAME=Alpine\nVERSION_ID=3.20\n",
+            "lib/apk/db/installed": "P:musl\nV:1.2.5\nA:x86_64\n\n"})
+        fedora = self.system_tree("fedora", {"etc/os-release": "NAME=Fedora\n",
+                                             "usr/lib/sysimage/rpm/rpmdb.sqlite": "x"})
+        data = self.ext("ext2", 8, self.system_tree("data", {"letter": "dear reader"}))
+        self.machine_of(data, mbr_of([(1, 8, self.ext("ext4", 8, debian))], 10))
+        told = self.get(self.path + "/details")
+        general = told["general"]
+        self.assertEqual((general["os"], general["os_source"], general["hostname"]),
+                         ("Debian GNU/Linux 12 (bookworm)", "vdb1:/etc/os-release", "shop"))
+        self.assertEqual((general["memory_bytes"], general["cpus"], general["firmware"]),
+                         (64 << 20, 1, "bios"))
+        self.assertEqual([(d["disk"], [f["name"] for f in d["filesystems"]]) for d in told["disks"]],
+                         [("vda", ["vda"]), ("vdb", ["vdb1"])])
+        self.assertEqual([n["mac"] for n in told["network_interfaces"]],
+                         [n["mac"] for n in self.machine(self.name)["nics"]])
+        self.assertEqual(told["applications"],
+                         {"source": "vdb1:/var/lib/dpkg/status", "reason": "",
+                          "items": [{"name": "bash", "version": "5.2-1", "architecture": "amd64"}]})
+        shown = self.hozon("snapshot", "show", self.name, "s", "--details").decode()
+        for title in ("General", "Disks", "Network interfaces", "Installed applications"):
+            self.assertIn("\n" + title + "\n", "\n" + shown)
+        self.assertRegex(shown, r"(?m)^bash +5.2-1 +amd64$")
+        self.machine_of(self.ext("ext4", 8, alpine))
+        told = self.get(self.path + "/details")
+        self.assertEqual(told["general"]["os"], "Alpine 3.20")
+        self.assertEqual([a["name"] for a in told["applications"]["items"]], ["musl"])
+        self.machine_of(self.ext("ext4", 8, fedora))
+        told = self.get(self.path + "/details")
+        self.assertEqual(told["applications"]["items"], [])
+        self.assertIn("rpm", told["applications"]["reason"])
+        self.machine_of(data)
+        told = self.get(self.path + "/details")
+        self.assertEqual((told["general"]["os"], told["applications"]["items"]), ("", []))
+        self.assertIn("operating system", told["applications"]["reason"])
+        self.do("POST", f"/v1/machines/{self.name}/snapshots", {"name": "bare", "settings_only": True})
+        self.path = f"/v1/machines/{self.name}/snapshots/bare"
+        self.assertEqual(self.get(self.path + "/details")["disks"], [])
+
     def test_pages(self):
         self.plain_machine()
         names, after = [], None
