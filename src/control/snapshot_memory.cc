@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/firmware_state.h"
+#include "control/guest_facts.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/migration.h"
@@ -242,8 +243,8 @@ Status MemorySave::prepare_qemu() {
 // QEMU cannot answer when the helper is gone: the save may have lost its reader.
 Status MemorySave::check_helper() {
   if (!helper_->process.wait_end(0)) return {};
-  return make_error(Code::kUnavailable,
-                    "the memory helper of machine '{}' ended without a verdict", machine_.name);
+  return make_error(Code::kUnavailable, "the memory helper of machine '{}' ended without a verdict",
+                    machine_.name);
 }
 
 // A guest whose save lost its reader cannot be stopped: it sleeps in a write that nobody will allow
@@ -439,6 +440,7 @@ Status Core::save_memory(JobRun& run, const MachineRow& machine, SnapshotRow& ro
 
 Result<json> Core::do_memory_snapshot(JobRun& run, const MachineRow& machine, SnapshotRow row) {
   HOZON_TRY(save_memory(run, machine, row));
+  row.environment["guest"] = ask_guest_facts(*this, machine);
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.update_snapshot(row));
     return inventory.set_current_parent(machine.uuid, row.uuid);

@@ -5,6 +5,7 @@
 
 #include "control/core.h"
 #include "control/firmware_state.h"
+#include "control/guest_facts.h"
 #include "control/json.h"
 #include "control/memory_volume.h"
 #include "control/names.h"
@@ -127,7 +128,8 @@ Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, Snap
     const Quiesced quiesced = HOZON_TRY(while_quiesced(*this, run, machine, quiesce, make_points));
     row.environment = {{"consistency", quiesced.consistency},
                        {"consistency_reason", quiesced.reason},
-                       {"frozen_ms", quiesced.frozen_ms}};
+                       {"frozen_ms", quiesced.frozen_ms},
+                       {"guest", ask_guest_facts(*this, machine)}};
   } else {
     row.environment = {{"consistency", "settings"}};
   }

@@ -55,6 +55,10 @@ class QuiesceTest(SnapshotCase):
             self.assertEqual(made["consistency"], "filesystem", made["consistency_reason"])
         self.assertEqual(self.create("c", "--quiesce", "skip")["consistency"], "crash")
         self.assertEqual(self.create("m", "--memory")["consistency"], "memory")
+        for name in ("frequire", "ftry", "c", "m"):
+            general = self.ask("snapshot", "show", self.name, name, "--details")["general"]
+            self.assertEqual((general["os"], general["os_source"], general["hostname"]),
+                             ("A small guest", "guest agent", "little"), name)
         self.writes_again(30)
         self.assertEqual(self.freeze_leftovers(), [])
         self.run_in_guest("killall -9 hozon-agent; sleep 1")
@@ -63,6 +67,8 @@ class QuiesceTest(SnapshotCase):
         self.assertEqual(made["consistency"], "crash")
         self.assertIn("no agent", made["consistency_reason"])
         self.assertLess(time.monotonic() - began, 3, "a guest without agent is waited for")
+        general = self.ask("snapshot", "show", self.name, "n", "--details")["general"]
+        self.assertEqual((general["os"], general["hostname"]), ("", ""))
         before = self.names()
         with self.assertRaisesRegex(Failed, "no agent.*--quiesce try"):
             self.create("r", "--quiesce", "require")

@@ -1,7 +1,8 @@
 // hozon-agent: the few commands of QEMU's guest agent that Hozon uses, for a guest too small for
 // the real one. Speaks on /dev/virtio-ports/org.qemu.guest_agent.0; freezes whatever is mounted at
 // /data*. guest-sync, guest-sync-delimited, guest-ping, guest-get-time, guest-set-time (with
-// "time"), guest-fsfreeze-status, guest-fsfreeze-freeze, guest-fsfreeze-thaw.
+// "time"), guest-get-osinfo, guest-get-host-name, guest-network-get-interfaces,
+// guest-fsfreeze-status, guest-fsfreeze-freeze, guest-fsfreeze-thaw.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <poll.h>
@@ -72,6 +73,19 @@ long long wall_ns() {
   return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+// Of the first network card, with the address that QEMU's user network would give it.
+void interfaces(char* text, size_t room) {
+  char mac[32] = "";
+  if (FILE* const file = fopen("/sys/class/net/eth0/address", "r")) {
+    if (fgets(mac, sizeof(mac), file) != nullptr) mac[strcspn(mac, "\n")] = 0;
+    fclose(file);
+  }
+  snprintf(text, room,
+           "{\"return\": [{\"name\": \"eth0\", \"hardware-address\": \"%s\", \"ip-addresses\": "
+           "[{\"ip-address\": \"10.0.2.15\", \"prefix\": 24}]}]}\n",
+           mac);
+}
+
 // The answer to one line, without the sentinel.
 void answer(const char* line, char* text, size_t room) {
   const auto number = [&](long long value) { snprintf(text, room, "{\"return\": %lld}\n", value); };
@@ -93,7 +107,13 @@ void answer(const char* line, char* text, size_t room) {
     sync();
     number(for_each_mount(FIFREEZE));
     frozen = true;
-  } else if (is("\"guest-get-time\""))
+  } else if (is("\"guest-get-osinfo\""))
+    snprintf(text, room, "{\"return\": {\"id\": \"small\", \"pretty-name\": \"A small guest\"}}\n");
+  else if (is("\"guest-get-host-name\""))
+    snprintf(text, room, "{\"return\": {\"host-name\": \"little\"}}\n");
+  else if (is("\"guest-network-get-interfaces\""))
+    interfaces(text, room);
+  else if (is("\"guest-get-time\""))
     number(wall_ns());
   else if (is("\"guest-set-time\"") && number_of(line, "time", -1) > 0) {
     set_time(number_of(line, "time", 0));
