@@ -1,3 +1,5 @@
+// Proves: the huge pages that a save broke up are joined again, also where one of them cannot be.
+// Method: real memory of this process in small pages, one of them write-protected.
 #include "qemu/huge_pages.h"
 
 #include <fcntl.h>
