@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -38,7 +39,7 @@ class Row {
  public:
   explicit Row(std::vector<Value> values) : values_(std::move(values)) {}
   uint64_t number(size_t column) const;
-  std::string text(size_t column) const;
+  const std::string& text(size_t column) const;
   bool flag(size_t column) const { return number(column) != 0; }
 
  private:
@@ -71,12 +72,18 @@ class Database {
     bool is_due = false;
     bool is_telling = false;
   };
+  struct Finalizer {
+    void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
+  };
+  static constexpr size_t kPreparedMax = 256;
   Error error_of(const char* statement) const;
+  Result<sqlite3_stmt*> prepare(const char* statement);
   Result<std::vector<Row>> step_all(const char* statement, const std::vector<Value>& values);
   void tell_if_due();
 
   std::unique_ptr<Watch> watch_ = std::make_unique<Watch>();
   std::unique_ptr<sqlite3, Closer> handle_;
+  std::unordered_map<std::string, std::unique_ptr<sqlite3_stmt, Finalizer>> prepared_;  // by text
   std::unique_ptr<std::recursive_mutex> mutex_ = std::make_unique<std::recursive_mutex>();
 };
 
