@@ -245,6 +245,25 @@ Result<uint64_t> Storage::exclusive_bytes(const std::string& pool, const std::st
       HOZON_TRY(call(pool, "point.exclusive", {{"volume", volume}, {"point", point}})), "bytes");
 }
 
+Result<std::unordered_map<std::string, uint64_t>> Storage::exclusive_bytes(
+    const std::string& pool, const std::string& volume,
+    const std::vector<std::string>& points) const {
+  std::unordered_map<std::string, uint64_t> all;
+  for (size_t first = 0; first < points.size(); first += link::kPointsAtOnceMax) {
+    const auto begin = points.begin() + static_cast<std::ptrdiff_t>(first);
+    const size_t count = std::min(link::kPointsAtOnceMax, points.size() - first);
+    const std::vector<std::string> some(begin, begin + static_cast<std::ptrdiff_t>(count));
+    const json answer =
+        HOZON_TRY(call(pool, "points.exclusive", {{"volume", volume}, {"points", some}}));
+    const auto bytes = answer.find("bytes");
+    if (bytes == answer.end() || !bytes->is_object())
+      return make_error(Code::kInternal, "pool '{}' answered without sizes", pool);
+    for (const auto& [point, size] : bytes->items())
+      if (size.is_number_unsigned()) all[point] = size.get<uint64_t>();
+  }
+  return all;
+}
+
 Result<Storage::Freed> Storage::freed_bytes(const std::string& pool,
                                             const std::vector<PointName>& points,
                                             const std::vector<std::string>& volumes) const {

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -87,6 +88,10 @@ class Storage {
                       const std::string& point) const;
   Result<uint64_t> exclusive_bytes(const std::string& pool, const std::string& volume,
                                    const std::string& point) const;
+  // Of many points of a volume, by name; those that are gone are left out.
+  Result<std::unordered_map<std::string, uint64_t>> exclusive_bytes(
+      const std::string& pool, const std::string& volume,
+      const std::vector<std::string>& points) const;
   // What deleting these together would give back, and `volumes` with all their points; an empty
   // point is a volume's head.
   struct Freed {

@@ -236,14 +236,14 @@ Result<json> decode_answer(std::string_view line, uint64_t id) {
 
 bool is_read_only(std::string_view op) {
   constexpr std::array kReading = {
-      std::string_view{"pool.stats"},        std::string_view{"pool.check"},
-      std::string_view{"pool.checkpoint"},   std::string_view{"pool.drain"},
-      std::string_view{"volume.list"},       std::string_view{"volume.show"},
-      std::string_view{"volume.mapped"},     std::string_view{"point.list"},
-      std::string_view{"point.ancestors"},   std::string_view{"point.exclusive"},
-      std::string_view{"pool.damage"},       std::string_view{"pool.scrub.show"},
-      std::string_view{"pool.scrub.cancel"}, std::string_view{"point.changed"},
-      std::string_view{"points.freed"},
+      std::string_view{"pool.stats"},       std::string_view{"pool.check"},
+      std::string_view{"pool.checkpoint"},  std::string_view{"pool.drain"},
+      std::string_view{"volume.list"},      std::string_view{"volume.show"},
+      std::string_view{"volume.mapped"},    std::string_view{"point.list"},
+      std::string_view{"point.ancestors"},  std::string_view{"point.exclusive"},
+      std::string_view{"points.exclusive"}, std::string_view{"pool.damage"},
+      std::string_view{"pool.scrub.show"},  std::string_view{"pool.scrub.cancel"},
+      std::string_view{"point.changed"},    std::string_view{"points.freed"},
   };
   return std::ranges::find(kReading, op) != kReading.end();
 }

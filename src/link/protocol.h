@@ -22,6 +22,7 @@
 namespace hozon::link {
 
 inline constexpr size_t kLineBytesMax = 16 << 20;
+inline constexpr size_t kPointsAtOnceMax = 10'000;  // in one question
 
 // ---- values ----
 

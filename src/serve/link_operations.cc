@@ -298,6 +298,21 @@ Task<Answer> point_exclusive(Pool& pool, Request request) {
   co_return json{{"bytes", bytes}};
 }
 
+// Of many points of a volume: a number for each that is still there, by name.
+Task<Answer> points_exclusive(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string volume, link::string_field(request.parameters, "volume"));
+  HOZON_CO_TRY(const std::vector<std::string> points,
+               link::strings_field(request.parameters, "points"));
+  if (points.size() > link::kPointsAtOnceMax)
+    co_return make_error(Code::kInvalidArgument, "at most {} points are asked for at once",
+                         link::kPointsAtOnceMax);
+  HOZON_CO_TRY(const auto all, co_await pool.exclusive_bytes(volume, points));
+  json bytes = json::object();
+  for (size_t i = 0; i < points.size(); ++i)
+    if (all[i]) bytes[points[i]] = *all[i];
+  co_return json{{"bytes", std::move(bytes)}};
+}
+
 // The points are [[volume, point], ...], an empty point being the head; `volumes` adds all that
 // these volumes have.
 Task<Answer> points_freed(Pool& pool, Request request) {
@@ -369,9 +384,10 @@ constexpr std::array kOperations = {
     Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
     Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
     Operation{"point.changed", point_changed},     Operation{"point.exclusive", point_exclusive},
-    Operation{"points.freed", points_freed},       Operation{"pool.damage", pool_damage},
-    Operation{"pool.scrub.start", scrub_start},    Operation{"pool.scrub.show", scrub_show},
-    Operation{"pool.scrub.cancel", scrub_cancel},  Operation{"pool.defragment", pool_defragment},
+    Operation{"points.freed", points_freed},       Operation{"points.exclusive", points_exclusive},
+    Operation{"pool.damage", pool_damage},         Operation{"pool.scrub.start", scrub_start},
+    Operation{"pool.scrub.show", scrub_show},      Operation{"pool.scrub.cancel", scrub_cancel},
+    Operation{"pool.defragment", pool_defragment},
 };
 
 }  // namespace

@@ -462,6 +462,18 @@ Task<Result<uint64_t>> Pool::exclusive_bytes(std::string volume, std::string poi
   co_return co_await core_->reclaimer->exclusive_bytes(found->id);
 }
 
+Task<Result<std::vector<std::optional<uint64_t>>>> Pool::exclusive_bytes(
+    std::string volume, std::vector<std::string> points) {
+  if (const auto known = target(volume); !known) co_return std::unexpected(known.error());
+  std::vector<std::optional<uint64_t>> all;
+  for (const std::string& point : points) {
+    const auto bytes = co_await exclusive_bytes(volume, point);
+    if (!bytes && bytes.error().code != Code::kNotFound) co_return std::unexpected(bytes.error());
+    all.push_back(bytes ? std::optional(*bytes) : std::nullopt);
+  }
+  co_return all;
+}
+
 Task<Result<FreedBytes>> Pool::freed_bytes(std::vector<Target> targets) {
   if (targets.empty()) co_return make_error(Code::kInvalidArgument, "no points were named");
   const Mutex::Guard guard = co_await core_->reclaimer->pause();

@@ -146,6 +146,9 @@ class Pool {
   PoolStats stats() const;
   // Bytes that deleting this point alone would give back.
   Task<Result<uint64_t>> exclusive_bytes(std::string volume, std::string point);
+  // Of many points of a volume, in their order; nothing for those that are gone.
+  Task<Result<std::vector<std::optional<uint64_t>>>> exclusive_bytes(
+      std::string volume, std::vector<std::string> points);
   // Bytes that deleting all of these together would give back. kInvalidArgument: none.
   Task<Result<FreedBytes>> freed_bytes(std::vector<Target> targets);
   // Bytes of blocks that the target maps (shared ones included).

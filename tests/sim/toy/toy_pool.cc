@@ -522,6 +522,10 @@ PoolStats Pool::stats() const {
   return stats;
 }
 Task<Result<uint64_t>> Pool::exclusive_bytes(std::string, std::string) { co_return 0; }
+Task<Result<std::vector<std::optional<uint64_t>>>> Pool::exclusive_bytes(
+    std::string, std::vector<std::string> points) {
+  co_return std::vector<std::optional<uint64_t>>(points.size(), 0);
+}
 Task<Result<uint64_t>> Pool::mapped_bytes(Target) { co_return 0; }
 Task<Status> Pool::checkpoint() { co_return co_await core_->sync(); }
 Task<Status> Pool::drain_reclaim() { co_return Status(); }
