@@ -64,6 +64,8 @@
 //   POST   /v1/schedules/{schedule}/edit             what is there changes
 //   POST   /v1/schedules/{schedule}/enable | disable | run
 //
+// Lists take &limit= &after= &fields=a,b and members to filter by (listing.h).
+//
 // Everything but GET (and cancel) makes a job: 202 with the job and its Location. With ?wait=true
 // it is answered when the job has ended: 200 with the job's result, or the job's error as a problem
 // that carries the job as member "job". An Idempotency-Key header makes a repetition harmless: the

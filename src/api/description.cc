@@ -190,7 +190,7 @@ std::vector<RouteDescription> of_machines() {
        {},
        "Machine",
        true,
-       {"name", "uuid", "state", "status", "pool", "firmware"}},
+       {"name", "uuid", "state", "status", "pool", "firmware", "tags"}},
       {"GET", one, "A machine", {}, "Machine"},
       {"POST",
        "/v1/machines",

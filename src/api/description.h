@@ -49,6 +49,9 @@ struct RouteDescription {
 const std::vector<RouteDescription>& route_descriptions();
 const RouteDescription* find_description(const std::string& method, const std::string& pattern);
 
+// The members that an answer of that schema has; empty: not known.
+const std::vector<std::string>& members_of_answer(const std::string& schema);
+
 // kInvalidArgument names the field.
 Status check_body(const RouteDescription& route, std::string_view body);
 

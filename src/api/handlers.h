@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "api/listing.h"
 #include "api/router.h"
 #include "control/access.h"
 #include "control/control.h"
@@ -28,11 +29,6 @@ void add_access(Router& router, control::Access& access);
 void add_metrics(Router& router, control::Control& control, std::string_view version);
 
 Response json_response(int status, const nlohmann::json& body);
-
-template <typename T>
-Response list_response(const std::vector<T>& values) {
-  return json_response(200, {{"items", control::to_json(values)}});
-}
 
 // "true"/"1"/"" (the bare word) or "false"/"0"; absent is false.
 Result<bool> query_flag(const Request& request, std::string_view word);

@@ -66,11 +66,16 @@ class ByteStream {
   virtual std::string heartbeat() const = 0;
 };
 
+struct Listing;  // listing.h
+
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+
+  // When set, the body is to be made of it (the router does).
+  std::shared_ptr<Listing> listing = {};
 
   // When set, the answer is not known yet: the server calls `later` on a worker, again and again
   // with short pauses, until it returns the answer. No worker is held while nothing happens.

@@ -131,10 +131,13 @@ JobStarter plain(Control& control, PlainVerb verb) {
 }  // namespace
 
 void add_machines(Router& router, Control& control) {
-  router.add(
-      {"GET", "/v1/machines", {}, Body::kNone, [&control](const Request&) -> Result<Response> {
-         return list_response(control.machines());
-       }});
+  router.add({"GET",
+              "/v1/machines",
+              {},
+              Body::kNone,
+              [&control](const Request& request) -> Result<Response> {
+                return list_response(HOZON_TRY(control.machines(needed_members(request))));
+              }});
   const std::string one = "/v1/machines/{machine}";
   router.add({"GET", one, {}, Body::kNone, [&control](const Request& request) -> Result<Response> {
                 const control::Machine machine =

@@ -61,7 +61,9 @@ void add_machines(Exposition& out, const Control& control) {
         PowerState::kSuspended, PowerState::kStopping})
     states[control::power_state_name(state)] = 0;
   uint64_t snapshots = 0, locked = 0;
-  for (const control::Machine& machine : control.machines()) {
+  const control::Members wanted({"state", "lock", "snapshot_count"});
+  const auto machines = control.machines(wanted).value_or(std::vector<control::Machine>());
+  for (const control::Machine& machine : machines) {
     ++states[control::power_state_name(machine.state)];
     snapshots += machine.snapshot_count;
     locked += machine.lock ? 1 : 0;

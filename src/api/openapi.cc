@@ -2,6 +2,7 @@
 // answers, from the very functions that make the answers: a value with everything absent and one
 // with everything present tell the members, their types, and which of them can be null.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "api/description.h"
@@ -192,6 +193,11 @@ json schemas() {
           {"Problem", problem_schema()}};
 }
 
+const json& all_schemas() {
+  static const json kSchemas = schemas();
+  return kSchemas;
+}
+
 // ---- requests ----
 
 json field_schema(const Field& field);
@@ -329,6 +335,20 @@ std::string lower(std::string text) {
 
 }  // namespace
 
+const std::vector<std::string>& members_of_answer(const std::string& schema) {
+  static const auto kMembers = [] {
+    std::map<std::string, std::vector<std::string>> members;
+    for (const auto& [name, known] : all_schemas().items()) {
+      const json properties = known.value("properties", json::object());
+      for (const auto& [member, value] : properties.items()) members[name].push_back(member);
+    }
+    return members;
+  }();
+  static const std::vector<std::string> kNone;
+  const auto found = kMembers.find(schema);
+  return found == kMembers.end() ? kNone : found->second;
+}
+
 json openapi_document(const Router& router, const std::string& version) {
   json document = {
       {"openapi", "3.1.0"},
@@ -339,7 +359,7 @@ json openapi_document(const Router& router, const std::string& version) {
          "Snapshots of virtual machines. Whatever changes something is a job: 202 and the job, or "
          "with ?wait=true its result when it has ended; ?plan=true says what it would do."}}},
       {"paths", json::object()},
-      {"components", {{"schemas", schemas()}}}};
+      {"components", {{"schemas", all_schemas()}}}};
   for (const Router::Route* route : router.routes())
     document["paths"][route->pattern][lower(route->method)] = operation_of(*route);
   return document;

@@ -176,10 +176,14 @@ bool is_plain_answer(const Response& response) {
 // Pages, filters and the tag of an answer to GET.
 Response finish_read(const RouteDescription* description, const Request& request,
                      Response response) {
-  if (description != nullptr && description->is_list) {
-    auto narrowed = narrow_list(request, description->filters, std::move(response.body));
-    if (!narrowed) return problem(narrowed.error(), request.parts);
-    response.body = std::move(*narrowed);
+  if (response.listing) {
+    static const RouteDescription kUnknown;
+    const RouteDescription& known = description == nullptr ? kUnknown : *description;
+    auto body =
+        answer_list(request, known.filters, members_of_answer(known.answer), *response.listing);
+    if (!body) return problem(body.error(), request.parts);
+    response.body = std::move(*body);
+    response.listing.reset();
   }
   const std::string tag = etag_of(response.body);
   response.headers.emplace_back("ETag", tag);

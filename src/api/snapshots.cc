@@ -165,7 +165,20 @@ void add_snapshots(Router& router, Control& control) {
   router.add(
       {"GET", all, {"sizes"}, Body::kNone, [&control](const Request& request) -> Result<Response> {
          const bool sizes = HOZON_TRY(query_flag(request, "sizes"));
-         return list_response(HOZON_TRY(control.snapshots(request.part("machine"), sizes)));
+         auto list = std::make_shared<control::SnapshotList>(
+             HOZON_TRY(control.snapshots(request.part("machine"))));
+         Response response;
+         response.listing = std::make_shared<Listing>();
+         response.listing->size = list->size();
+         response.listing->write = [list](size_t place, const control::Members& wanted,
+                                          std::string& out) {
+           control::write_json(out, list->at(place, wanted), wanted);
+         };
+         response.listing->prepare = [list, sizes](std::vector<size_t>& places,
+                                                   const control::Members& wanted) {
+           return list->complete(places, wanted, sizes);
+         };
+         return response;
        }});
   router.add({"GET", one, {}, Body::kNone, [&control](const Request& request) -> Result<Response> {
                 const control::Snapshot snapshot =

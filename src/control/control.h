@@ -31,6 +31,7 @@
 #include "control/schedule.h"
 #include "control/sizes.h"
 #include "control/snapshot_files.h"
+#include "control/snapshot_list.h"
 #include "control/templates.h"
 #include "control/types.h"
 
@@ -120,7 +121,8 @@ class Control {
                                    const std::string& pool = {}, const Caller& caller = {});
 
   // --- machines. Result of every job but delete: Machine. ---
-  std::vector<Machine> machines() const;
+  // Of `wanted` what nobody wants is left out where that saves time.
+  Result<std::vector<Machine>> machines(const Members& wanted = {}) const;
   Result<Machine> machine(const std::string& machine) const;
   Result<JobId> start_machine_create(const MachineRequest& request, const Caller& caller = {});
   Result<JobId> start_machine_start(const std::string& machine, bool paused = false,
@@ -155,9 +157,7 @@ class Control {
   Result<JobId> start_machine_delete(const std::string& machine, const Caller& caller = {});
 
   // --- snapshots ---
-  // Oldest first. `with_sizes` fills exclusive_bytes (costs a walk per point).
-  Result<std::vector<Snapshot>> snapshots(const std::string& machine,
-                                          bool with_sizes = false) const;
+  Result<SnapshotList> snapshots(const std::string& machine) const;
   Result<Snapshot> snapshot(const std::string& machine, const std::string& snapshot) const;
   // Result: Snapshot.
   Result<JobId> start_snapshot_create(const std::string& machine, const SnapshotRequest& request,

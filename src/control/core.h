@@ -15,6 +15,7 @@
 #include "control/guests.h"
 #include "control/inventory.h"
 #include "control/job_board.h"
+#include "control/json.h"
 #include "control/memory_image.h"
 #include "control/memory_load.h"
 #include "control/storage.h"
@@ -48,9 +49,12 @@ class Core {
                              const Caller& caller, JobBoard::Work work);
 
   // --- views ---
+  // What is possible (explain.h) is left out unless it is wanted.
   Result<Machine> view(const MachineRow& row);
-  Snapshot view(const SnapshotRow& row, const MachineRow& machine,
-                const std::vector<SnapshotRow>& all);
+  Machine view(const MachineRow& row, const MachineFacts& facts, const Members& wanted = {});
+  // Without the name of its parent. `lock`: of its machine.
+  Snapshot view(const SnapshotRow& row, const MachineRow& machine, const std::optional<Lock>& lock,
+                const Members& wanted = {});
   Result<nlohmann::json> machine_json(const std::string& uuid);
   Result<nlohmann::json> snapshot_json(const std::string& machine_uuid, const std::string& uuid);
   Volume view(const link::VolumeInfo& info, const std::string& pool);

@@ -1,15 +1,49 @@
 #include "control/explain.h"
 
 #include <algorithm>
+#include <span>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace hozon::control {
 namespace {
 
+using Operations = std::span<const std::string_view>;
+
 constexpr PowerState kStates[] = {PowerState::kDown,     PowerState::kUp,
                                   PowerState::kPaused,   PowerState::kSuspended,
                                   PowerState::kStarting, PowerState::kStopping};
+
+constexpr std::string_view kWhenDown[] = {"start",           "delete",         "snapshot.create",
+                                          "snapshot.return", "snapshot.clone", "snapshot.delete",
+                                          "snapshot.preview"};
+constexpr std::string_view kWhenUp[] = {
+    "pause",           "suspend",         "shutdown",       "kill",           "snapshot.create",
+    "snapshot.memory", "snapshot.return", "snapshot.clone", "snapshot.delete"};
+constexpr std::string_view kWhenPaused[] = {"resume",          "suspend",         "kill",
+                                            "snapshot.create", "snapshot.memory", "snapshot.return",
+                                            "snapshot.clone",  "snapshot.delete"};
+constexpr std::string_view kWhenBetween[] = {"kill"};
+// Of a machine whose state is kept and whose QEMU is gone.
+constexpr std::string_view kWhenAsleep[] = {
+    "resume", "delete", "snapshot.return", "snapshot.clone", "snapshot.delete", "snapshot.preview"};
+
+Operations allowed_in(PowerState state, bool asleep) {
+  switch (state) {
+    case PowerState::kDown: return kWhenDown;
+    case PowerState::kUp: return kWhenUp;
+    case PowerState::kPaused: return kWhenPaused;
+    case PowerState::kSuspended: return asleep ? Operations(kWhenAsleep) : kWhenBetween;
+    case PowerState::kStarting:
+    case PowerState::kStopping: return kWhenBetween;
+  }
+  return {};
+}
+
+bool is_among(Operations operations, std::string_view operation) {
+  return std::ranges::find(operations, operation) != operations.end();
+}
 
 bool has(const std::vector<std::string>& words, const std::string& word) {
   return std::ranges::find(words, word) != words.end();
@@ -22,9 +56,13 @@ BlockedOperation busy(const std::string& operation, const std::string& subject, 
 }
 
 // The command that brings a machine from `now` into a state that allows the operation.
-std::string way_to(const Machine& machine, const std::function<bool(PowerState)>& allows) {
+std::string way_to(const Machine& machine, std::string_view operation) {
   const bool runs = machine.state == PowerState::kUp;
-  if (is_asleep(machine)) return "hozon machine resume " + machine.name;
+  const bool asleep = is_asleep(machine);
+  const auto allows = [&](PowerState state) {
+    return is_among(allowed_in(state, asleep), operation);
+  };
+  if (asleep) return "hozon machine resume " + machine.name;
   if (allows(PowerState::kUp) && machine.state == PowerState::kDown)
     return "hozon machine start " + machine.name;
   if (allows(PowerState::kUp) && !runs) return "hozon machine resume " + machine.name;
@@ -49,28 +87,31 @@ std::string remedy_of(const std::string& sentence) {
   return end == std::string::npos ? "" : sentence.substr(begin + 1, end - begin - 1);
 }
 
-std::vector<BlockedOperation> explain_machine(
-    const Machine& machine, const std::function<std::vector<std::string>(PowerState)>& allowed_in) {
-  std::vector<std::string> known;
-  for (const PowerState state : kStates)
-    for (const std::string& operation : allowed_in(state))
-      if (!has(known, operation)) known.push_back(operation);
+namespace {
+
+// Every operation that some state allows and the machine does not.
+void explain_state(Machine& machine) {
+  const bool asleep = is_asleep(machine);
   const std::string subject = fmt::format("machine '{}'", machine.name);
-  std::vector<BlockedOperation> blocked;
-  for (const std::string& operation : known) {
-    if (has(machine.allowed_operations, operation)) continue;
-    if (machine.lock) {
-      blocked.push_back(busy(operation, subject, *machine.lock));
-      continue;
+  const std::string reason = fmt::format("{} is {}", subject, power_state_name(machine.state));
+  const Operations allowed = machine.lock ? Operations() : allowed_in(machine.state, asleep);
+  machine.allowed_operations.assign(allowed.begin(), allowed.end());
+  machine.blocked_operations.clear();
+  std::vector<std::string_view> seen(allowed.begin(), allowed.end());
+  for (const PowerState state : kStates) {
+    for (const std::string_view operation : allowed_in(state, asleep)) {
+      if (is_among(seen, operation)) continue;
+      seen.push_back(operation);
+      if (machine.lock)
+        machine.blocked_operations.push_back(busy(std::string(operation), subject, *machine.lock));
+      else
+        machine.blocked_operations.push_back(
+            {std::string(operation), Code::kWrongState, reason, way_to(machine, operation)});
     }
-    const auto allows = [&](PowerState state) { return has(allowed_in(state), operation); };
-    blocked.push_back({operation, Code::kWrongState,
-                       fmt::format("{} is {}", subject, power_state_name(machine.state)),
-                       way_to(machine, allows)});
   }
-  return blocked;
 }
 
+// What a preview forbids, and what only it allows.
 void explain_preview(Machine& machine) {
   const std::string subject = fmt::format("machine '{}'", machine.name);
   for (const char* operation : {"snapshot.commit", "snapshot.undo"}) {
@@ -92,6 +133,13 @@ void explain_preview(Machine& machine) {
          fmt::format("{} is in preview of '{}'", subject, machine.preview->snapshot),
          "hozon snapshot undo " + machine.name});
   }
+}
+
+}  // namespace
+
+void explain_machine(Machine& machine) {
+  explain_state(machine);
+  explain_preview(machine);
 }
 
 void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock) {

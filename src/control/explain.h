@@ -5,7 +5,7 @@
 // A sentence that knows a remedy names the command between backticks: "`hozon machine start web`".
 #pragma once
 
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,12 +19,8 @@ std::string remedy_of(const std::string& sentence);
 // Its memory is kept in the pool and its QEMU is gone; one whose guest sleeps by itself has a QEMU.
 bool is_asleep(const Machine& machine);
 
-// Every operation of machines that `allowed_in` knows in some state and `machine` does not allow.
-std::vector<BlockedOperation> explain_machine(
-    const Machine& machine, const std::function<std::vector<std::string>(PowerState)>& allowed_in);
-
-// What a preview forbids, and what only it allows.
-void explain_preview(Machine& machine);
+// Fills allowed_operations and blocked_operations of a machine whose other members are true.
+void explain_machine(Machine& machine);
 
 // Fills allowed_operations and blocked_operations. `lock`: of its machine.
 void explain_snapshot(Snapshot& snapshot, const std::optional<Lock>& lock);

@@ -1,30 +1,31 @@
-// Machines, and who needs which volume. Snapshots: inventory_snapshots.cc; jobs: inventory_jobs.cc.
+// Machines, and who needs which volume. Lists cost a few statements, however long they are: see
+// facts(). Snapshots: inventory_snapshots.cc; jobs: inventory_jobs.cc.
 #include "control/inventory.h"
+
+#include <unordered_map>
 
 namespace hozon::control {
 namespace {
 
-constexpr const char* kSelectMachines =
+const std::string kSelectMachine =
     "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
     "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware, "
-    "tags, is_template, initial_snapshot, left_initial FROM machines WHERE is_template = ? "
-    "ORDER BY name";
-constexpr const char* kSelectMachine =
-    "SELECT uuid, name, description, pool, memory_bytes, cpus, machine_type, cpu_model, "
-    "has_kernel, has_initrd, append, vmgenid, current_parent, created_ns, started_ns, firmware, "
-    "tags, is_template, initial_snapshot, left_initial FROM machines "
-    "WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1";
+    "tags, is_template, initial_snapshot, left_initial FROM machines ";
+const std::string kSelectFacts =
+    "SELECT m.uuid, "
+    "(SELECT COUNT(*) FROM snapshots WHERE machine = m.uuid AND status <> 'trashed'), "
+    "(SELECT snapshots FROM machine_quotas WHERE machine = m.uuid), "
+    "EXISTS (SELECT 1 FROM snapshots WHERE machine = m.uuid AND kind = 'suspend' AND status <> "
+    "'trashed'), "
+    "(SELECT name FROM snapshots WHERE uuid = m.current_parent AND status <> 'trashed'), "
+    "(SELECT name FROM snapshots WHERE uuid = m.initial_snapshot AND status <> 'trashed'), "
+    "p.machine IS NOT NULL, "
+    "(SELECT name FROM snapshots WHERE uuid = p.target AND status <> 'trashed'), "
+    "(SELECT name FROM snapshots WHERE uuid = p.kept AND status <> 'trashed'), "
+    "p.parts, p.created_ns FROM machines m LEFT JOIN previews p ON p.machine = m.uuid ";
 
-}  // namespace
-
-Result<Inventory> Inventory::open(const std::string& path) {
-  Inventory inventory(HOZON_TRY(Database::open(path)));
-  if (const Status status = migrate_schema(inventory.database_); !status)
-    return add_context(status.error(), fmt::format("inventory '{}'", path));
-  return inventory;
-}
-
-Result<MachineRow> Inventory::machine_of(const Row& row) {
+// Everything but disks and NICs.
+MachineRow machine_of(const Row& row) {
   MachineRow machine;
   machine.uuid = row.text(0);
   machine.name = row.text(1);
@@ -47,22 +48,57 @@ Result<MachineRow> Inventory::machine_of(const Row& row) {
   machine.is_template = row.flag(17);
   machine.initial_snapshot = row.text(18);
   machine.left_initial = row.flag(19);
-  for (const Row& disk : HOZON_TRY(database_.query(
-           "SELECT id, volume, pool, size_bytes, attached FROM disks WHERE machine = ? ORDER BY id",
-           {sql(machine.uuid)})))
-    machine.disks.push_back(
-        {disk.text(0), disk.text(1), disk.text(2), disk.number(3), disk.flag(4)});
-  for (const Row& nic : HOZON_TRY(database_.query(
-           "SELECT id, mac, kind FROM nics WHERE machine = ? ORDER BY id", {sql(machine.uuid)})))
-    machine.nics.push_back({nic.text(0), nic.text(1), nic.text(2)});
   return machine;
 }
 
+// Columns: id, volume, pool, size_bytes, attached.
+Disk disk_of(const Row& row) {
+  return {row.text(0), row.text(1), row.text(2), row.number(3), row.flag(4)};
+}
+
+// Columns: id, mac, kind.
+Nic nic_of(const Row& row) { return {row.text(0), row.text(1), row.text(2)}; }
+
+MachineFacts facts_of(const Row& row) {
+  MachineFacts facts;
+  facts.snapshots = row.number(1);
+  facts.quota = row.number(2);
+  facts.is_asleep = row.flag(3);
+  facts.current_parent_name = row.text(4);
+  facts.initial_snapshot_name = row.text(5);
+  if (row.flag(6))
+    facts.preview = Preview{row.text(7), row.text(8),
+                            nlohmann::json::parse(row.text(9), nullptr, false), row.number(10)};
+  return facts;
+}
+
+}  // namespace
+
+Result<Inventory> Inventory::open(const std::string& path) {
+  Inventory inventory(HOZON_TRY(Database::open(path)));
+  if (const Status status = migrate_schema(inventory.database_); !status)
+    return add_context(status.error(), fmt::format("inventory '{}'", path));
+  return inventory;
+}
+
+// Three statements, however many there are.
 Result<std::vector<MachineRow>> Inventory::machines_where(bool is_template) {
   std::vector<MachineRow> machines;
+  std::unordered_map<std::string, size_t> places;
   const Transaction view = HOZON_TRY(Transaction::begin(database_));
-  for (const Row& row : HOZON_TRY(database_.query(kSelectMachines, {sql(is_template)})))
-    machines.push_back(HOZON_TRY(machine_of(row)));
+  const std::string statement = kSelectMachine + "WHERE is_template = ? ORDER BY name";
+  for (const Row& row : HOZON_TRY(database_.query(statement.c_str(), {sql(is_template)}))) {
+    places[row.text(0)] = machines.size();
+    machines.push_back(machine_of(row));
+  }
+  for (const Row& row : HOZON_TRY(database_.query(
+           "SELECT id, volume, pool, size_bytes, attached, machine FROM disks ORDER BY id")))
+    if (const auto place = places.find(row.text(5)); place != places.end())
+      machines[place->second].disks.push_back(disk_of(row));
+  for (const Row& row :
+       HOZON_TRY(database_.query("SELECT id, mac, kind, machine FROM nics ORDER BY id")))
+    if (const auto place = places.find(row.text(3)); place != places.end())
+      machines[place->second].nics.push_back(nic_of(row));
   return machines;
 }
 
@@ -71,9 +107,32 @@ Result<std::vector<MachineRow>> Inventory::machines() { return machines_where(fa
 Result<std::vector<MachineRow>> Inventory::templates() { return machines_where(true); }
 
 Result<MachineRow> Inventory::machine(const std::string& reference) {
-  const auto rows = HOZON_TRY(database_.query(kSelectMachine, {sql(reference)}));
+  const std::string statement = kSelectMachine + "WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1";
+  const auto rows = HOZON_TRY(database_.query(statement.c_str(), {sql(reference)}));
   if (rows.empty()) return make_error(Code::kNotFound, "machine '{}' does not exist", reference);
-  return machine_of(rows.front());
+  MachineRow machine = machine_of(rows.front());
+  for (const Row& row : HOZON_TRY(database_.query(
+           "SELECT id, volume, pool, size_bytes, attached FROM disks WHERE machine = ? ORDER BY id",
+           {sql(machine.uuid)})))
+    machine.disks.push_back(disk_of(row));
+  for (const Row& row : HOZON_TRY(database_.query(
+           "SELECT id, mac, kind FROM nics WHERE machine = ? ORDER BY id", {sql(machine.uuid)})))
+    machine.nics.push_back(nic_of(row));
+  return machine;
+}
+
+Result<MachineFacts> Inventory::facts(const std::string& machine_uuid) {
+  const std::string statement = kSelectFacts + "WHERE m.uuid = ?";
+  const auto rows = HOZON_TRY(database_.query(statement.c_str(), {sql(machine_uuid)}));
+  if (rows.empty()) return make_error(Code::kNotFound, "machine '{}' is gone", machine_uuid);
+  return facts_of(rows.front());
+}
+
+Result<std::unordered_map<std::string, MachineFacts>> Inventory::facts() {
+  std::unordered_map<std::string, MachineFacts> facts;
+  for (const Row& row : HOZON_TRY(database_.query(kSelectFacts.c_str())))
+    facts.emplace(row.text(0), facts_of(row));
+  return facts;
 }
 
 Status Inventory::insert_machine(const MachineRow& row) {
@@ -180,8 +239,8 @@ Result<std::string> Inventory::user_of_volume(const std::string& pool, const std
   const auto rows = HOZON_TRY(database_.query(
       "SELECT m.name FROM disks d JOIN machines m ON m.uuid = d.machine "
       "WHERE d.pool = ?1 AND d.volume = ?2 "
-      "UNION SELECT m.name FROM snapshot_disks d JOIN snapshots s ON s.uuid = d.snapshot "
-      "JOIN machines m ON m.uuid = s.machine WHERE d.pool = ?1 AND d.volume = ?2",
+      "UNION ALL SELECT m.name FROM snapshot_disks d JOIN snapshots s ON s.uuid = d.snapshot "
+      "JOIN machines m ON m.uuid = s.machine WHERE d.pool = ?1 AND d.volume = ?2 LIMIT 1",
       {sql(pool), sql(volume)}));
   return rows.empty() ? "" : rows.front().text(0);
 }
@@ -191,7 +250,7 @@ Result<std::string> Inventory::user_of_point(const std::string& pool, const std:
   const auto rows = HOZON_TRY(database_.query(
       "SELECT m.name || '@' || s.name FROM snapshot_disks d "
       "JOIN snapshots s ON s.uuid = d.snapshot JOIN machines m ON m.uuid = s.machine "
-      "WHERE d.pool = ? AND d.volume = ? AND d.point = ?",
+      "WHERE d.pool = ? AND d.volume = ? AND d.point = ? LIMIT 1",
       {sql(pool), sql(volume), sql(point)}));
   return rows.empty() ? "" : rows.front().text(0);
 }

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <optional>
+#include <unordered_map>
 
 #include "control/event_log.h"
 #include "control/sqlite.h"
@@ -41,6 +42,16 @@ struct MachineRow {
   bool left_initial = false;     // it was started since it was there
   std::vector<Disk> disks;       // detached ones too
   std::vector<Nic> nics;
+};
+
+// What is shown of a machine beyond its own record.
+struct MachineFacts {
+  uint64_t snapshots = 0;  // without the trash
+  uint64_t quota = 0;      // 0: none
+  bool is_asleep = false;  // it has a snapshot of kind "suspend"
+  std::string current_parent_name;
+  std::string initial_snapshot_name;
+  std::optional<Preview> preview;
 };
 
 struct SnapshotRow {
@@ -133,6 +144,8 @@ class Inventory {
   Result<std::vector<MachineRow>> machines();                // by name, without templates
   Result<std::vector<MachineRow>> templates();               // by name
   Result<MachineRow> machine(const std::string& reference);  // name or uuid
+  Result<MachineFacts> facts(const std::string& machine_uuid);
+  Result<std::unordered_map<std::string, MachineFacts>> facts();  // of all machines, by uuid
   Status insert_machine(const MachineRow& row);
   // Everything but uuid, name, description, pool and tags; disks and NICs are replaced.
   Status update_machine(const MachineRow& row);
@@ -155,6 +168,10 @@ class Inventory {
   // snapshots
   // Oldest first, without the trash.
   Result<std::vector<SnapshotRow>> snapshots(const std::string& machine_uuid);
+  // The same without settings, environment and disks: for long lists.
+  Result<std::vector<SnapshotRow>> snapshot_heads(const std::string& machine_uuid);
+  // Whole ones by uuid, in any order; those that are gone are left out.
+  Result<std::vector<SnapshotRow>> snapshots_among(const std::vector<std::string>& uuids);
   Result<SnapshotRow> snapshot(const std::string& machine_uuid, const std::string& reference);
   Status insert_snapshot(const SnapshotRow& row);  // with its disks
   // Status, disks, memory, environment, machine_state.
@@ -209,8 +226,8 @@ class Inventory {
  private:
   explicit Inventory(Database database) : database_(std::move(database)) {}
   Result<std::vector<MachineRow>> machines_where(bool is_template);
+  Result<std::vector<SnapshotRow>> whole_snapshots(const char* where, const std::string& value);
   Status replace_devices(const MachineRow& row);
-  Result<MachineRow> machine_of(const Row& row);
   Result<SnapshotRow> snapshot_of(const Row& row);
   Status replace_snapshot_disks(const SnapshotRow& row);
 

@@ -5,35 +5,32 @@
 namespace hozon::control {
 namespace {
 
-constexpr const char* kSelectSnapshots =
-    "SELECT s.uuid, s.machine, s.name, s.description, s.kind, s.status, s.parent, s.created_ns, "
-    "s.machine_state, s.memory, s.settings, s.environment, s.schedule, s.due_ns, "
-    "(SELECT name FROM schedules WHERE uuid = s.schedule), s.group_uuid, "
-    "(SELECT name FROM snapshot_groups g WHERE g.uuid = s.group_uuid), "
-    "m.tags, m.expires_ns, m.pinned, m.pin_reason "
-    "FROM snapshots s LEFT JOIN snapshot_marks m ON m.snapshot = s.uuid "
-    "WHERE s.machine = ?1 AND s.status <> 'trashed' ORDER BY s.created_ns, s.uuid";
-constexpr const char* kSelectSnapshot =
-    "SELECT s.uuid, s.machine, s.name, s.description, s.kind, s.status, s.parent, s.created_ns, "
-    "s.machine_state, s.memory, s.settings, s.environment, s.schedule, s.due_ns, "
-    "(SELECT name FROM schedules WHERE uuid = s.schedule), s.group_uuid, "
-    "(SELECT name FROM snapshot_groups g WHERE g.uuid = s.group_uuid), "
-    "m.tags, m.expires_ns, m.pinned, m.pin_reason "
-    "FROM snapshots s LEFT JOIN snapshot_marks m ON m.snapshot = s.uuid "
-    "WHERE s.machine = ?1 AND (s.uuid = ?2 OR s.name = ?2) ORDER BY s.uuid = ?2";
+// Columns as record_of() reads them. A head has the texts of its documents left out, which are most
+// of what a snapshot's record has.
+std::string select_snapshots(const std::string& where, bool head = false) {
+  return fmt::format(
+      "SELECT s.uuid, s.machine, s.name, s.description, s.kind, s.status, s.parent, s.created_ns, "
+      "s.machine_state, s.memory, {}, s.schedule, s.due_ns, "
+      "(SELECT name FROM schedules WHERE uuid = s.schedule), s.group_uuid, "
+      "(SELECT name FROM snapshot_groups g WHERE g.uuid = s.group_uuid), "
+      "m.tags, m.expires_ns, m.pinned, m.pin_reason "
+      "FROM snapshots s LEFT JOIN snapshot_marks m ON m.snapshot = s.uuid WHERE {}",
+      head ? "'', ''" : "s.settings, s.environment", where);
+}
+
+constexpr const char* kOfMachine = "s.machine = ?1 AND s.status <> 'trashed'";
+constexpr const char* kAmong = "s.uuid IN (SELECT value FROM json_each(?1))";
+constexpr const char* kInOrder = " ORDER BY s.created_ns, s.uuid";
 
 std::string text_of(const nlohmann::json& object) {
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 nlohmann::json json_of(const std::string& text) {
+  if (text.empty() || text == "null") return nullptr;
   nlohmann::json object = nlohmann::json::parse(text, nullptr, false);
   return object.is_discarded() ? nlohmann::json(nullptr) : object;
 }
-
-}  // namespace
-
-namespace {
 
 // Everything but the disks.
 SnapshotRow record_of(const Row& row) {
@@ -81,27 +78,47 @@ Result<SnapshotRow> Inventory::snapshot_of(const Row& row) {
 }
 
 // Two statements, however many there are.
-Result<std::vector<SnapshotRow>> Inventory::snapshots(const std::string& machine_uuid) {
+Result<std::vector<SnapshotRow>> Inventory::whole_snapshots(const char* where,
+                                                            const std::string& value) {
   std::vector<SnapshotRow> snapshots;
   std::unordered_map<std::string, std::vector<SnapshotDisk>> disks;
+  const std::string of_disks = fmt::format(
+      "SELECT d.disk, d.volume, d.pool, d.point, d.size_bytes, d.snapshot FROM snapshots s "
+      "JOIN snapshot_disks d ON d.snapshot = s.uuid WHERE {} ORDER BY d.disk",
+      where);
+  const std::string of_records = select_snapshots(where) + kInOrder;
   const Transaction view = HOZON_TRY(Transaction::begin(database_));
-  for (const Row& row : HOZON_TRY(database_.query(
-           "SELECT d.disk, d.volume, d.pool, d.point, d.size_bytes, d.snapshot FROM snapshots s "
-           "JOIN snapshot_disks d ON d.snapshot = s.uuid WHERE s.machine = ? AND s.status <> "
-           "'trashed' ORDER BY d.disk",
-           {sql(machine_uuid)})))
+  for (const Row& row : HOZON_TRY(database_.query(of_disks.c_str(), {sql(value)})))
     disks[row.text(5)].push_back(disk_of(row));
-  for (const Row& row : HOZON_TRY(database_.query(kSelectSnapshots, {sql(machine_uuid)}))) {
+  for (const Row& row : HOZON_TRY(database_.query(of_records.c_str(), {sql(value)}))) {
     snapshots.push_back(record_of(row));
     snapshots.back().disks = std::move(disks[snapshots.back().uuid]);
   }
   return snapshots;
 }
 
+Result<std::vector<SnapshotRow>> Inventory::snapshots(const std::string& machine_uuid) {
+  return whole_snapshots(kOfMachine, machine_uuid);
+}
+
+Result<std::vector<SnapshotRow>> Inventory::snapshots_among(const std::vector<std::string>& uuids) {
+  return whole_snapshots(kAmong, nlohmann::json(uuids).dump());
+}
+
+Result<std::vector<SnapshotRow>> Inventory::snapshot_heads(const std::string& machine_uuid) {
+  std::vector<SnapshotRow> heads;
+  const std::string statement = select_snapshots(kOfMachine, true) + kInOrder;
+  for (const Row& row : HOZON_TRY(database_.query(statement.c_str(), {sql(machine_uuid)})))
+    heads.push_back(record_of(row));
+  return heads;
+}
+
 Result<SnapshotRow> Inventory::snapshot(const std::string& machine_uuid,
                                         const std::string& reference) {
+  const std::string statement =
+      select_snapshots("s.machine = ?1 AND (s.uuid = ?2 OR s.name = ?2) ORDER BY s.uuid = ?2");
   const auto rows =
-      HOZON_TRY(database_.query(kSelectSnapshot, {sql(machine_uuid), sql(reference)}));
+      HOZON_TRY(database_.query(statement.c_str(), {sql(machine_uuid), sql(reference)}));
   if (rows.empty()) {
     const MachineRow owner = HOZON_TRY(machine(machine_uuid));
     return make_error(Code::kNotFound,

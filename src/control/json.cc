@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "control/explain.h"
+#include "control/json_sink.h"
 
 namespace hozon::control {
 namespace {
@@ -118,120 +119,178 @@ json to_json(const Point& point) {
           {"snapshot", point.snapshot}};
 }
 
-json to_json(const Disk& disk) {
-  return {{"id", disk.id},
-          {"volume", disk.volume},
-          {"pool", disk.pool},
-          {"size_bytes", disk.size_bytes},
-          {"attached", disk.attached}};
+// ---- machines and snapshots, in both forms ----
+
+template <typename Sink>
+void describe(Sink& to, const BlockedOperation& blocked) {
+  to("operation", blocked.operation);
+  to("code", code_name(blocked.code));
+  to("reason", blocked.reason);
+  to("remedy", blocked.remedy);
 }
 
-json to_json(const Nic& nic) { return {{"id", nic.id}, {"mac", nic.mac}, {"kind", nic.kind}}; }
-
-json to_json(const Machine& machine) {
-  json object = {
-      {"uuid", machine.uuid},
-      {"name", machine.name},
-      {"description", machine.description},
-      {"pool", machine.pool},
-      {"state", power_state_name(machine.state)},
-      {"state_reason", machine.state_reason},
-      {"status", machine.lock ? json("image_locked") : json(power_state_name(machine.state))},
-      {"lock", nullptr},
-      {"memory_bytes", machine.memory_bytes},
-      {"cpus", machine.cpus},
-      {"machine_type", machine.machine_type},
-      {"cpu_model", machine.cpu_model},
-      {"accelerator", machine.accelerator},
-      {"disks", to_json(machine.disks)},
-      {"nics", to_json(machine.nics)},
-      {"has_kernel", machine.has_kernel},
-      {"has_initrd", machine.has_initrd},
-      {"append", machine.append},
-      {"firmware", machine.firmware},
-      {"tags", machine.tags},
-      {"initial_snapshot", machine.initial_snapshot},
-      {"current_parent", machine.current_parent},
-      {"current_parent_name", machine.current_parent_name},
-      {"snapshot_count", machine.snapshot_count},
-      {"created_ns", machine.created_ns},
-      {"created", utc_text(machine.created_ns)},
-      {"started_ns", machine.started_ns},
-      {"started", utc_text(machine.started_ns)},
-      {"pid", machine.pid},
-      {"directory", machine.directory},
-      {"console_socket", machine.console_socket},
-      {"console_log", machine.console_log},
-      {"live_memory_obstacles", machine.live_memory_obstacles},
-      {"snapshot_quota", machine.snapshot_quota},
-      {"allowed_operations", machine.allowed_operations},
-      {"blocked_operations", to_json(machine.blocked_operations)}};
-  object["preview"] = nullptr;
-  if (machine.preview)
-    object["preview"] = {{"snapshot", machine.preview->snapshot},
-                         {"kept", machine.preview->kept},
-                         {"parts", machine.preview->parts},
-                         {"since_ns", machine.preview->since_ns},
-                         {"since", utc_text(machine.preview->since_ns)}};
-  if (machine.lock) object["lock"] = {{"reason", machine.lock->reason}, {"job", machine.lock->job}};
-  return object;
+template <typename Sink>
+void describe(Sink& to, const Lock& lock) {
+  to("reason", lock.reason);
+  to("job", lock.job);
 }
 
-json to_json(const MemoryInfo& memory) {
-  return {{"mode", memory.mode},
-          {"mode_reason", memory.mode_reason},
-          {"stop_us", memory.stop_us},
-          {"ram_bytes", memory.ram_bytes},
-          {"stream_bytes", memory.stream_bytes},
-          {"written_bytes", memory.written_bytes},
-          {"zero_pages", memory.zero_pages},
-          {"unchanged_pages", memory.unchanged_pages},
-          {"duration_us", memory.duration_us},
-          {"state_after_load", memory.state_after_load},
-          {"is_foreign", memory.is_foreign}};
+template <typename Sink>
+void describe(Sink& to, const Preview& preview) {
+  to("snapshot", preview.snapshot);
+  to("kept", preview.kept);
+  to("parts", preview.parts);
+  to("since_ns", preview.since_ns);
+  to("since", Utc{preview.since_ns});
 }
 
-json to_json(const SnapshotDisk& disk) {
-  return {{"disk", disk.disk},
-          {"volume", disk.volume},
-          {"pool", disk.pool},
-          {"point", disk.point},
-          {"size_bytes", disk.size_bytes},
-          {"exclusive_bytes", optional_json(disk.exclusive_bytes)}};
+template <typename Sink>
+void describe(Sink& to, const Disk& disk) {
+  to("id", disk.id);
+  to("volume", disk.volume);
+  to("pool", disk.pool);
+  to("size_bytes", disk.size_bytes);
+  to("attached", disk.attached);
 }
 
-json to_json(const Snapshot& snapshot) {
-  return {{"uuid", snapshot.uuid},
-          {"name", snapshot.name},
-          {"description", snapshot.description},
-          {"machine", snapshot.machine},
-          {"machine_uuid", snapshot.machine_uuid},
-          {"kind", snapshot.kind},
-          {"status", snapshot.status},
-          {"parent", snapshot.parent},
-          {"parent_name", snapshot.parent_name},
-          {"is_current", snapshot.is_current},
-          {"created_ns", snapshot.created_ns},
-          {"created", utc_text(snapshot.created_ns)},
-          {"machine_state", snapshot.machine_state},
-          {"consistency", snapshot.consistency},
-          {"consistency_reason", snapshot.consistency_reason},
-          {"memory", snapshot.memory ? to_json(*snapshot.memory) : json(nullptr)},
-          {"disks", to_json(snapshot.disks)},
-          {"exclusive_bytes", optional_json(snapshot.exclusive_bytes)},
-          {"settings", snapshot.settings},
-          {"tags", snapshot.tags},
-          {"expires_ns", snapshot.expires_ns},
-          {"expires", utc_text(snapshot.expires_ns)},
-          {"pinned", snapshot.pinned},
-          {"pin_reason", snapshot.pin_reason},
-          {"schedule", snapshot.schedule},
-          {"group", snapshot.group},
-          {"trashed_ns", snapshot.trashed_ns},
-          {"trash_until_ns", snapshot.trash_until_ns},
-          {"trash_until", utc_text(snapshot.trash_until_ns)},
-          {"allowed_operations", snapshot.allowed_operations},
-          {"blocked_operations", to_json(snapshot.blocked_operations)}};
+template <typename Sink>
+void describe(Sink& to, const Nic& nic) {
+  to("id", nic.id);
+  to("mac", nic.mac);
+  to("kind", nic.kind);
+}
+
+template <typename Sink>
+void describe(Sink& to, const Machine& machine) {
+  to("uuid", machine.uuid);
+  to("name", machine.name);
+  to("description", machine.description);
+  to("pool", machine.pool);
+  to("state", power_state_name(machine.state));
+  to("state_reason", machine.state_reason);
+  to("status", machine.lock ? "image_locked" : power_state_name(machine.state));
+  to("lock", machine.lock);
+  to("memory_bytes", machine.memory_bytes);
+  to("cpus", machine.cpus);
+  to("machine_type", machine.machine_type);
+  to("cpu_model", machine.cpu_model);
+  to("accelerator", machine.accelerator);
+  to("disks", machine.disks);
+  to("nics", machine.nics);
+  to("has_kernel", machine.has_kernel);
+  to("has_initrd", machine.has_initrd);
+  to("append", machine.append);
+  to("firmware", machine.firmware);
+  to("tags", machine.tags);
+  to("initial_snapshot", machine.initial_snapshot);
+  to("current_parent", machine.current_parent);
+  to("current_parent_name", machine.current_parent_name);
+  to("snapshot_count", machine.snapshot_count);
+  to("created_ns", machine.created_ns);
+  to("created", Utc{machine.created_ns});
+  to("started_ns", machine.started_ns);
+  to("started", Utc{machine.started_ns});
+  to("pid", machine.pid);
+  to("directory", machine.directory);
+  to("console_socket", machine.console_socket);
+  to("console_log", machine.console_log);
+  to("live_memory_obstacles", machine.live_memory_obstacles);
+  to("snapshot_quota", machine.snapshot_quota);
+  to("preview", machine.preview);
+  to("allowed_operations", machine.allowed_operations);
+  to("blocked_operations", machine.blocked_operations);
+}
+
+template <typename Sink>
+void describe(Sink& to, const MemoryInfo& memory) {
+  to("mode", memory.mode);
+  to("mode_reason", memory.mode_reason);
+  to("stop_us", memory.stop_us);
+  to("ram_bytes", memory.ram_bytes);
+  to("stream_bytes", memory.stream_bytes);
+  to("written_bytes", memory.written_bytes);
+  to("zero_pages", memory.zero_pages);
+  to("unchanged_pages", memory.unchanged_pages);
+  to("duration_us", memory.duration_us);
+  to("state_after_load", memory.state_after_load);
+  to("is_foreign", memory.is_foreign);
+}
+
+template <typename Sink>
+void describe(Sink& to, const SnapshotDisk& disk) {
+  to("disk", disk.disk);
+  to("volume", disk.volume);
+  to("pool", disk.pool);
+  to("point", disk.point);
+  to("size_bytes", disk.size_bytes);
+  to("exclusive_bytes", disk.exclusive_bytes);
+}
+
+template <typename Sink>
+void describe(Sink& to, const Snapshot& snapshot) {
+  to("uuid", snapshot.uuid);
+  to("name", snapshot.name);
+  to("description", snapshot.description);
+  to("machine", snapshot.machine);
+  to("machine_uuid", snapshot.machine_uuid);
+  to("kind", snapshot.kind);
+  to("status", snapshot.status);
+  to("parent", snapshot.parent);
+  to("parent_name", snapshot.parent_name);
+  to("is_current", snapshot.is_current);
+  to("created_ns", snapshot.created_ns);
+  to("created", Utc{snapshot.created_ns});
+  to("machine_state", snapshot.machine_state);
+  to("consistency", snapshot.consistency);
+  to("consistency_reason", snapshot.consistency_reason);
+  to("memory", snapshot.memory);
+  to("disks", snapshot.disks);
+  to("exclusive_bytes", snapshot.exclusive_bytes);
+  to("settings", snapshot.settings);
+  to("tags", snapshot.tags);
+  to("expires_ns", snapshot.expires_ns);
+  to("expires", Utc{snapshot.expires_ns});
+  to("pinned", snapshot.pinned);
+  to("pin_reason", snapshot.pin_reason);
+  to("schedule", snapshot.schedule);
+  to("group", snapshot.group);
+  to("trashed_ns", snapshot.trashed_ns);
+  to("trash_until_ns", snapshot.trash_until_ns);
+  to("trash_until", Utc{snapshot.trash_until_ns});
+  to("allowed_operations", snapshot.allowed_operations);
+  to("blocked_operations", snapshot.blocked_operations);
+}
+
+json to_json(const Disk& disk) { return ToObject::of(disk); }
+json to_json(const Nic& nic) { return ToObject::of(nic); }
+json to_json(const Machine& machine) { return ToObject::of(machine); }
+json to_json(const MemoryInfo& memory) { return ToObject::of(memory); }
+json to_json(const SnapshotDisk& disk) { return ToObject::of(disk); }
+json to_json(const Snapshot& snapshot) { return ToObject::of(snapshot); }
+
+namespace {
+
+template <typename T>
+void write_text(std::string& out, const T& value, const Members& wanted) {
+  ToText members(out, wanted);
+  describe(members, value);
+  members.end();
+}
+
+}  // namespace
+
+void write_json(std::string& out, const Machine& machine, const Members& wanted) {
+  write_text(out, machine, wanted);
+}
+
+void write_json(std::string& out, const Snapshot& snapshot, const Members& wanted) {
+  write_text(out, snapshot, wanted);
+}
+
+void write_json(std::string& out, json object, const Members& wanted) {
+  std::erase_if(object.get_ref<json::object_t&>(),
+                [&](const auto& member) { return !wanted.wants(member.first); });
+  out += object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 json to_json(const SettingsChange& change) {

@@ -4,11 +4,32 @@
 // Absent optionals are null.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
 
 #include "control/types.h"
 
 namespace hozon::control {
+
+// The members of a value that somebody wants to see: all, or some.
+class Members {
+ public:
+  using Names = std::set<std::string, std::less<>>;
+  Members() = default;
+  explicit Members(Names names) : names_(std::move(names)) {}
+  bool wants(std::string_view name) const { return !names_ || names_->contains(name); }
+  bool wants_any(std::initializer_list<std::string_view> names) const {
+    return std::ranges::any_of(names, [this](std::string_view name) { return wants(name); });
+  }
+
+ private:
+  std::optional<Names> names_;
+};
 
 nlohmann::json to_json(const Pool& pool);
 nlohmann::json to_json(const PoolCheck& check);
@@ -26,6 +47,16 @@ nlohmann::json to_json(const Plan& plan);
 nlohmann::json to_json(const Range& range);
 nlohmann::json to_json(const VolumeDiff& diff);
 nlohmann::json to_json(const SnapshotDiff& diff);
+
+// Adds the text of an object with the wanted members. Of the two that come by the thousand the
+// object is not made at all.
+void write_json(std::string& out, const Machine& machine, const Members& wanted);
+void write_json(std::string& out, const Snapshot& snapshot, const Members& wanted);
+void write_json(std::string& out, nlohmann::json object, const Members& wanted);
+template <typename T>
+void write_json(std::string& out, const T& value, const Members& wanted) {
+  write_json(out, to_json(value), wanted);
+}
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& values) {

@@ -116,10 +116,20 @@ Result<json> Core::do_shutdown(JobRun& run, const MachineRow& machine, int timeo
   return machine_json(machine.uuid);
 }
 
-std::vector<Machine> Control::machines() const {
+// What the inventory says is of one instant; the board and the guests are asked when its lock is
+// free again.
+Result<std::vector<Machine>> Control::machines(const Members& wanted) const {
+  std::vector<MachineRow> rows;
+  std::unordered_map<std::string, MachineFacts> facts;
+  {
+    const Transaction instant = HOZON_TRY(Transaction::begin(core_->inventory.database()));
+    rows = HOZON_TRY(core_->inventory.machines());
+    facts = HOZON_TRY(core_->inventory.facts());
+  }
   std::vector<Machine> machines;
-  for (const MachineRow& row : core_->inventory.machines().value_or(std::vector<MachineRow>{}))
-    if (auto machine = core_->view(row)) machines.push_back(*std::move(machine));
+  machines.reserve(rows.size());
+  for (const MachineRow& row : rows)
+    machines.push_back(core_->view(row, facts.at(row.uuid), wanted));
   return machines;
 }
 

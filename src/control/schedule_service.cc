@@ -19,11 +19,10 @@ class ScheduleService::Hands final : public ScheduleHands {
 
   Result<std::vector<ScheduledMachine>> machines() override {
     std::vector<ScheduledMachine> machines;
-    for (const MachineRow& row : HOZON_TRY(core_.inventory.machines())) {
-      std::string state = power_state_name(core_.guests.state(row.uuid).state);
-      if (state == "down" && HOZON_TRY(core_.inventory.suspend_of(row.uuid))) state = "suspended";
-      machines.push_back({row.uuid, row.name, row.tags, std::move(state)});
-    }
+    const Members wanted({"uuid", "name", "tags", "state"});
+    for (const Machine& machine : HOZON_TRY(control_.machines(wanted)))
+      machines.push_back(
+          {machine.uuid, machine.name, machine.tags, power_state_name(machine.state)});
     return machines;
   }
 

@@ -212,8 +212,18 @@ ALTER TABLE machines ADD COLUMN initial_snapshot TEXT NOT NULL DEFAULT '';
 ALTER TABLE machines ADD COLUMN left_initial INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3,
-                                    kVersion4, kVersion5, kVersion6};
+// What large inventories are listed and counted by.
+constexpr const char* kVersion7 = R"sql(
+CREATE INDEX snapshots_in_order ON snapshots (machine, created_ns, uuid);
+CREATE INDEX snapshots_counted ON snapshots (machine, status);
+CREATE INDEX snapshots_asleep ON snapshots (machine) WHERE kind = 'suspend';
+CREATE INDEX machines_by_parent ON machines (current_parent);
+DROP INDEX snapshot_disks_by_volume;
+CREATE INDEX snapshot_disks_by_point ON snapshot_disks (pool, volume, point);
+)sql";
+
+constexpr std::array kMigrations = {kVersion1, kVersion2, kVersion3, kVersion4,
+                                    kVersion5, kVersion6, kVersion7};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // Deleting goes through a trash, so that it can be undone until its time to live ends. Only then
 // (or when somebody empties the trash) the points go and their space comes back.
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/log.h"
 #include "control/core.h"
@@ -153,11 +154,20 @@ Result<JobId> Control::start_snapshot_delete(const std::string& machine,
 
 Result<std::vector<Snapshot>> Control::trash(const std::string& machine) const {
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  const auto lock = core_->jobs.lock_of(Core::machine_lock(owner.uuid));
+  const std::vector<TrashRow> rows = HOZON_TRY(core_->inventory.trash(owner.uuid));
+  std::vector<std::string> uuids;
+  for (const TrashRow& row : rows) uuids.push_back(row.snapshot);
+  std::unordered_map<std::string, SnapshotRow> records;
+  for (SnapshotRow& record : HOZON_TRY(core_->inventory.snapshots_among(uuids)))
+    records.emplace(record.uuid, std::move(record));
   std::vector<Snapshot> snapshots;
-  for (const TrashRow& row : HOZON_TRY(core_->inventory.trash(owner.uuid))) {
-    SnapshotRow record = HOZON_TRY(core_->inventory.snapshot(owner.uuid, row.snapshot));
+  for (const TrashRow& row : rows) {
+    const auto found = records.find(row.snapshot);
+    if (found == records.end()) continue;  // it went for good meanwhile
+    SnapshotRow& record = found->second;
     record.name = row.name;
-    Snapshot snapshot = core_->view(record, owner, {});
+    Snapshot snapshot = core_->view(record, owner, lock);
     snapshot.trashed_ns = row.trashed_ns;
     snapshot.trash_until_ns = row.until_ns;
     snapshots.push_back(std::move(snapshot));

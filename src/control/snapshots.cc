@@ -1,7 +1,6 @@
 // Snapshots: listing, disk-only creation, names, deletion. Memory: snapshot_memory.cc; the way
 // back: snapshot_return.cc; clones: snapshot_clone.cc.
 #include <algorithm>
-#include <unordered_map>
 
 #include "control/core.h"
 #include "control/firmware_state.h"
@@ -168,30 +167,17 @@ Status add_sizes(const Core& core, Snapshot& snapshot) {
 
 }  // namespace
 
-Result<std::vector<Snapshot>> Control::snapshots(const std::string& machine,
-                                                 bool with_sizes) const {
-  const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
-  const auto rows = HOZON_TRY(core_->inventory.snapshots(owner.uuid));
-  std::unordered_map<std::string, std::string> names;
-  for (const SnapshotRow& row : rows) names.emplace(row.uuid, row.name);
-  std::vector<Snapshot> snapshots;
-  for (const SnapshotRow& row : rows) {
-    snapshots.push_back(core_->view(row, owner, {}));
-    if (const auto parent = names.find(row.parent); parent != names.end())
-      snapshots.back().parent_name = parent->second;
-    if (with_sizes) HOZON_TRY(add_sizes(*core_, snapshots.back()));
-  }
-  return snapshots;
+Result<SnapshotList> Control::snapshots(const std::string& machine) const {
+  return SnapshotList::read(*core_, machine);
 }
 
 Result<Snapshot> Control::snapshot(const std::string& machine, const std::string& snapshot) const {
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
   const SnapshotRow row = HOZON_TRY(core_->listed_snapshot(owner, snapshot));
-  std::vector<SnapshotRow> parents;
+  Snapshot shown = core_->view(row, owner, core_->jobs.lock_of(Core::machine_lock(owner.uuid)));
   if (!row.parent.empty())
-    if (auto parent = core_->inventory.snapshot(owner.uuid, row.parent))
-      parents.push_back(*std::move(parent));
-  Snapshot shown = core_->view(row, owner, parents);
+    if (const auto parent = core_->inventory.snapshot(owner.uuid, row.parent))
+      shown.parent_name = parent->name;
   HOZON_TRY(add_sizes(*core_, shown));
   return shown;
 }

@@ -1,6 +1,4 @@
 // From records and answers to what people see.
-#include <algorithm>
-
 #include "control/core.h"
 #include "control/explain.h"
 #include "control/json.h"
@@ -8,43 +6,6 @@
 
 namespace hozon::control {
 namespace {
-
-std::vector<std::string> operations_in(PowerState state) {
-  switch (state) {
-    case PowerState::kDown:
-      return {"start",          "delete",          "snapshot.create", "snapshot.return",
-              "snapshot.clone", "snapshot.delete", "snapshot.preview"};
-    case PowerState::kUp:
-      return {"pause",           "suspend",         "shutdown",        "kill",
-              "snapshot.create", "snapshot.memory", "snapshot.return", "snapshot.clone",
-              "snapshot.delete"};
-    case PowerState::kPaused:
-      return {"resume",          "suspend",         "kill",           "snapshot.create",
-              "snapshot.memory", "snapshot.return", "snapshot.clone", "snapshot.delete"};
-    case PowerState::kSuspended:
-    case PowerState::kStarting:
-    case PowerState::kStopping: return {"kill"};
-  }
-  return {};
-}
-
-// Of a machine whose state is kept and whose QEMU is gone.
-std::vector<std::string> operations_asleep() {
-  return {"resume",         "delete",          "snapshot.return",
-          "snapshot.clone", "snapshot.delete", "snapshot.preview"};
-}
-
-// What is possible now, and why the rest is not.
-void explain(Machine& machine) {
-  const bool asleep = is_asleep(machine);
-  const auto allowed_in = [asleep](PowerState state) {
-    return asleep && state == PowerState::kSuspended ? operations_asleep() : operations_in(state);
-  };
-  machine.allowed_operations.clear();
-  if (!machine.lock) machine.allowed_operations = allowed_in(machine.state);
-  machine.blocked_operations = explain_machine(machine, allowed_in);
-  explain_preview(machine);
-}
 
 std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
   if (!saved.is_object()) return std::nullopt;
@@ -63,16 +24,6 @@ std::optional<MemoryInfo> memory_of(const nlohmann::json& saved) {
   return memory;
 }
 
-// Counted, because reading thousands of records for a number takes time.
-Result<uint64_t> count_of(Inventory& inventory, const std::string& machine_uuid,
-                          const std::string& kind) {
-  const auto rows = HOZON_TRY(inventory.database().query(
-      "SELECT COUNT(*) FROM snapshots WHERE machine = ?1 AND status <> 'trashed' AND (?2 = '' OR "
-      "kind = ?2)",
-      {sql(machine_uuid), sql(kind)}));
-  return rows.front().number(0);
-}
-
 // "" when there is none.
 Result<std::string> snapshot_name(Inventory& inventory, const std::string& uuid) {
   if (uuid.empty()) return "";
@@ -84,6 +35,10 @@ Result<std::string> snapshot_name(Inventory& inventory, const std::string& uuid)
 }  // namespace
 
 Result<Machine> Core::view(const MachineRow& row) {
+  return view(row, HOZON_TRY(inventory.facts(row.uuid)));
+}
+
+Machine Core::view(const MachineRow& row, const MachineFacts& facts, const Members& wanted) {
   Machine machine;
   machine.uuid = row.uuid;
   machine.name = row.name;
@@ -107,32 +62,26 @@ Result<Machine> Core::view(const MachineRow& row) {
   machine.firmware = row.firmware;
   machine.tags = row.tags;
   machine.current_parent = row.current_parent;
-  machine.snapshot_count = HOZON_TRY(count_of(inventory, row.uuid, ""));
-  machine.current_parent_name = HOZON_TRY(snapshot_name(inventory, row.current_parent));
+  machine.snapshot_count = facts.snapshots;
+  machine.current_parent_name = facts.current_parent_name;
   machine.created_ns = row.created_ns;
   machine.started_ns = row.started_ns;
   machine.directory = machine_directory(row.uuid);
   machine.console_socket = machine.directory + "/" + kSerialSocket;
   machine.console_log = machine.directory + "/" + kSerialLog;
-  machine.snapshot_quota = HOZON_TRY(inventory.quota(row.uuid));
-  const bool sleeps = machine.state == PowerState::kDown &&
-                      HOZON_TRY(count_of(inventory, row.uuid, "suspend")) != 0;
-  if (sleeps) {
+  machine.snapshot_quota = facts.quota;
+  machine.initial_snapshot = facts.initial_snapshot_name;
+  machine.preview = facts.preview;
+  if (machine.state == PowerState::kDown && facts.is_asleep) {
     machine.state = PowerState::kSuspended;
     machine.state_reason = "its memory is kept; `hozon machine resume` wakes it";
   }
-  machine.initial_snapshot = HOZON_TRY(snapshot_name(inventory, row.initial_snapshot));
-  if (const auto preview = HOZON_TRY(inventory.preview(row.uuid))) {
-    machine.preview = Preview{HOZON_TRY(snapshot_name(inventory, preview->target)),
-                              HOZON_TRY(snapshot_name(inventory, preview->kept)), preview->parts,
-                              preview->created_ns};
-  }
-  explain(machine);
+  if (wanted.wants_any({"allowed_operations", "blocked_operations"})) explain_machine(machine);
   return machine;
 }
 
 Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
-                    const std::vector<SnapshotRow>& all) {
+                    const std::optional<Lock>& lock, const Members& wanted) {
   Snapshot snapshot;
   snapshot.uuid = row.uuid;
   snapshot.name = row.name;
@@ -142,8 +91,6 @@ Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
   snapshot.kind = row.kind;
   snapshot.status = row.status;
   snapshot.parent = row.parent;
-  const auto parent = std::ranges::find(all, row.parent, &SnapshotRow::uuid);
-  if (parent != all.end()) snapshot.parent_name = parent->name;
   snapshot.is_current = machine.current_parent == row.uuid;
   snapshot.created_ns = row.created_ns;
   snapshot.machine_state = row.machine_state;
@@ -161,7 +108,8 @@ Snapshot Core::view(const SnapshotRow& row, const MachineRow& machine,
   snapshot.pin_reason = row.marks.pin_reason;
   snapshot.schedule = row.schedule_name;
   snapshot.group = row.group_name;
-  explain_snapshot(snapshot, jobs.lock_of(machine_lock(machine.uuid)));
+  if (wanted.wants_any({"allowed_operations", "blocked_operations"}))
+    explain_snapshot(snapshot, lock);
   return snapshot;
 }
 
@@ -170,7 +118,7 @@ Result<nlohmann::json> Core::machine_json(const std::string& uuid) {
   // The job that asks holds the lock until it has ended, which is when its result is read.
   Machine machine = HOZON_TRY(view(row));
   machine.lock.reset();
-  explain(machine);
+  explain_machine(machine);
   return to_json(machine);
 }
 
@@ -179,11 +127,8 @@ Result<nlohmann::json> Core::snapshot_json(const std::string& machine_uuid,
   const MachineRow machine = HOZON_TRY(inventory.machine(machine_uuid));
   // As in machine_json(): the lock that is held now is gone when the result is read.
   const SnapshotRow row = HOZON_TRY(inventory.snapshot(machine_uuid, uuid));
-  Snapshot snapshot = view(row, machine, {});
+  Snapshot snapshot = view(row, machine, std::nullopt);
   snapshot.parent_name = HOZON_TRY(snapshot_name(inventory, row.parent));
-  snapshot.allowed_operations.clear();
-  snapshot.blocked_operations.clear();
-  explain_snapshot(snapshot, std::nullopt);
   return to_json(snapshot);
 }
 

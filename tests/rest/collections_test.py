@@ -74,6 +74,35 @@ class CollectionsTest(InstanceCase):
             for limit in (1, 2, 5, 1000):
                 self.assertEqual(self.pages(path, limit), whole, path)
 
+    def test_fields_of_every_collection_are_the_whole_without_the_rest(self):
+        for path in self.collections():
+            whole = self.get(path)["items"]
+            for names in {tuple(sorted(whole[0])[::3]), ("name",), ("id",)} if whole else ():
+                if not set(names) <= set(whole[0]):
+                    continue
+                part = self.get(f"{path}?fields={','.join(names)}")
+                self.assertEqual(part, {"items": [{n: item[n] for n in names} for item in whole]}, path)
+        one = self.get("/v1/machines/m0/snapshots?fields=name,settings&kind=user&limit=1")
+        self.assertEqual([sorted(item) for item in one["items"]], [["name", "settings"]])
+        for wrong in ("nme", "", "name,", "name,,uuid"):
+            status, headers, text = self.ask("GET", "/v1/machines?fields=" + wrong)
+            self.assertEqual((status, json.loads(text)["code"]), (400, "invalid_argument"), wrong)
+
+    def test_a_list_and_its_records_say_the_same(self):
+        for path in ("/v1/machines", "/v1/machines/m0/snapshots"):
+            for item in self.get(path)["items"]:
+                record = self.get(f"{path}/{item['name']}")
+                if "exclusive_bytes" in item:  # a record has its sizes
+                    sized = {i["name"]: i for i in self.get(path + "?sizes=true")["items"]}
+                    self.assertEqual(record, sized[item["name"]])
+                    self.assertIsNotNone(record["exclusive_bytes"])
+                    self.assertEqual(record["exclusive_bytes"],
+                                     sum(d["exclusive_bytes"] for d in record["disks"]))
+                    record["exclusive_bytes"] = None
+                    for disk in record["disks"]:
+                        disk["exclusive_bytes"] = None
+                self.assertEqual(record, item)
+
     def test_a_page_goes_on_when_its_last_item_is_gone(self):
         self.do("POST", "/v1/machines/m1/snapshots", {"name": "a"})
         self.do("POST", "/v1/machines/m1/snapshots", {"name": "b"})
@@ -89,6 +118,9 @@ class CollectionsTest(InstanceCase):
         self.assertEqual(names("/v1/machines?name=m1"), ["m1"])
         self.assertEqual(names("/v1/machines?name=m*&state=down"), ["m0", "m1", "m2"])
         self.assertEqual(names("/v1/machines?state=up"), [])
+        self.do("POST", "/v1/machines/m1/tag", {"tags": ["db", "nightly"]})
+        self.assertEqual(names("/v1/machines?tags=night*&fields=name"), ["m1"])
+        self.do("POST", "/v1/machines/m1/tag", {"tags": []})
         self.assertEqual(names("/v1/machines/m0/snapshots?tags=even&limit=2"), ["s0", "s2"])
         self.assertEqual(names("/v1/machines/m0/snapshots?tags=odd"), [])
         self.do("POST", "/v1/machines/m0/snapshots/s4/pin", {"reason": "r"})
