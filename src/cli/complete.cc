@@ -13,7 +13,7 @@ using Names = std::vector<std::string>;
 
 Names names_of_machines(client::Client& client) {
   Names names;
-  if (const auto machines = client.machines())
+  if (const auto machines = client.machines("name"))
     for (const client::Machine& machine : *machines) names.push_back(machine.name);
   return names;
 }
@@ -33,7 +33,7 @@ Names names_of_volumes(client::Client& client, bool with_points) {
 
 Names names_of_snapshots(client::Client& client, const std::string& machine, bool deleted) {
   Names names;
-  const auto snapshots = deleted ? client.trash(machine) : client.snapshots(machine, false);
+  const auto snapshots = deleted ? client.trash(machine) : client.snapshots(machine, false, "name");
   if (!snapshots) return names;
   for (const client::Snapshot& snapshot : *snapshots) names.push_back(snapshot.name);
   return names;

@@ -46,6 +46,12 @@ class Context {
   bool confirm(const Arguments& args, fmt::format_string<Args...> question, Args&&... values) {
     return ask(args, say_filled(question, std::forward<Args>(values)...));
   }
+  // Members of a list's items that are asked for: those of the table, or all (empty) for programs.
+  std::string shown(const std::string& by_the_table) const {
+    return printer_.format() == Format::kTable  ? by_the_table
+           : printer_.format() == Format::kName ? "name"
+                                                : "";
+  }
   // A remark for people, on standard error; left out in a pipe with -o json or name.
   template <typename... Args>
   void note(fmt::format_string<Args...> remark, Args&&... values) {

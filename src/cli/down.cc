@@ -51,7 +51,7 @@ std::vector<client::Machine> shut_down(Context& context, std::vector<client::Mac
 
 Status stop_machines(const Arguments& args, Context& context, client::Json& done) {
   std::vector<client::Machine> running;
-  for (client::Machine& machine : HOZON_TRY(context.client().machines()))
+  for (client::Machine& machine : HOZON_TRY(context.client().machines("uuid,name,state")))
     if (machine.state != "down") running.push_back(std::move(machine));
   if (!args.kill)
     running = shut_down(context, std::move(running),

@@ -91,7 +91,9 @@ CommandResult machine_create(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_list(const Arguments&, Context& context) {
-  const std::vector<client::Machine> machines = HOZON_TRY(context.client().machines());
+  const std::vector<client::Machine> machines = HOZON_TRY(context.client().machines(
+      context.shown("name,state,state_reason,cpus,memory_bytes,disks,snapshot_count,"
+                    "current_parent_name")));
   client::Json items = client::Json::array();
   std::vector<std::string> names;
   for (const client::Machine& machine : machines) {

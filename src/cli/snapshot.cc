@@ -82,7 +82,10 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
 
 CommandResult snapshot_list(const Arguments& args, Context& context) {
   const std::vector<client::Snapshot> snapshots =
-      HOZON_TRY(context.client().snapshots(args.object, args.with_sizes));
+      HOZON_TRY(context.client().snapshots(
+          args.object, args.with_sizes,
+          context.shown("name,kind,status,created_ns,memory,exclusive_bytes,parent_name,is_current,"
+                        "description")));
   client::Json items = client::Json::array();
   std::vector<std::string> names;
   for (const client::Snapshot& snapshot : snapshots) {
@@ -103,7 +106,10 @@ CommandResult snapshot_list(const Arguments& args, Context& context) {
 CommandResult snapshot_tree(const Arguments& args, Context& context) {
   const client::Machine machine = HOZON_TRY(context.client().machine(args.object));
   const std::vector<client::Snapshot> snapshots =
-      HOZON_TRY(context.client().snapshots(args.object, true));
+      HOZON_TRY(context.client().snapshots(
+          args.object, true,
+          context.shown("uuid,name,kind,status,parent,created_ns,memory,exclusive_bytes,"
+                        "description")));
   const SnapshotTree tree(machine, snapshots);
   std::vector<std::string> names;
   for (const client::Snapshot& snapshot : snapshots) names.push_back(snapshot.name);

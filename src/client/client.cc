@@ -91,12 +91,13 @@ Result<Json> Client::get(const std::string& target) {
 
 template <typename T>
 Result<std::vector<T>> Client::list(const std::string& target) {
-  const Json body = HOZON_TRY(get(target));
+  Json body = HOZON_TRY(get(target));
   std::vector<T> values;
   const auto items = body.find("items");
   if (items == body.end() || !items->is_array())
     return make_error(Code::kInternal, "hozond's answer to GET {} is no list", target);
-  for (const Json& item : *items) values.emplace_back(item);
+  values.reserve(items->size());
+  for (Json& item : *items) values.emplace_back(std::move(item));
   return values;
 }
 
@@ -333,39 +334,6 @@ Result<std::vector<Point>> Client::points(const std::string& volume, const std::
   return list<Point>(volume_path(volume) + "/points" + pool_query(pool));
 }
 
-Status Client::add_pages(Json& diff) {
-  while (diff.contains("next_offset") && diff["next_offset"].is_number_unsigned()) {
-    std::string query = volume_path(text_of(diff, "volume")) +
-                        "/diff?most=10000&offset=" + std::to_string(number_of(diff, "next_offset"));
-    for (const char* word : {"pool", "point", "base_volume", "base_point"})
-      query += fmt::format("&{}={}", word, percent_encode(text_of(diff, word)));
-    const Json page = HOZON_TRY(get(query));
-    for (const Json& range : page.value("ranges", Json::array())) diff["ranges"].push_back(range);
-    diff["changed_bytes"] = number_of(diff, "changed_bytes") + number_of(page, "changed_bytes");
-    diff["next_offset"] = page.value("next_offset", Json());
-  }
-  return {};
-}
-
-Result<Json> Client::volume_diff(const std::string& volume, const std::string& point,
-                                 const std::string& base_volume, const std::string& base_point,
-                                 const std::string& pool) {
-  Json diff = HOZON_TRY(
-      get(fmt::format("{}/diff?point={}&base_volume={}&base_point={}&pool={}", volume_path(volume),
-                      percent_encode(point), percent_encode(base_volume),
-                      percent_encode(base_point), percent_encode(pool))));
-  HOZON_TRY(add_pages(diff));
-  return diff;
-}
-
-Result<Json> Client::snapshot_diff(const std::string& machine, const std::string& from,
-                                   const std::string& to) {
-  Json diff = HOZON_TRY(get(fmt::format("{}/diff?from={}&to={}", machine_path(machine),
-                                        percent_encode(from), percent_encode(to))));
-  for (Json& disk : diff["disks"]) HOZON_TRY(add_pages(disk));
-  return diff;
-}
-
 Result<Json> Client::create_volume(const VolumeRequest& request) {
   Json body = {{"name", request.name}};
   if (!request.pool.empty()) body["pool"] = request.pool;
@@ -423,7 +391,9 @@ Result<Json> Client::delete_point(const std::string& volume, const std::string& 
 
 // ---- machines ----
 
-Result<std::vector<Machine>> Client::machines() { return list<Machine>("/v1/machines"); }
+Result<std::vector<Machine>> Client::machines(const std::string& fields) {
+  return list<Machine>("/v1/machines" + (fields.empty() ? "" : "?fields=" + fields));
+}
 
 Result<Machine> Client::machine(const std::string& name) {
   return Machine(HOZON_TRY(get(machine_path(name))));
@@ -478,8 +448,12 @@ Result<Json> Client::delete_machine(const std::string& name) {
 
 // ---- snapshots ----
 
-Result<std::vector<Snapshot>> Client::snapshots(const std::string& machine, bool with_sizes) {
-  return list<Snapshot>(machine_path(machine) + "/snapshots" + (with_sizes ? "?sizes=true" : ""));
+Result<std::vector<Snapshot>> Client::snapshots(const std::string& machine, bool with_sizes,
+                                                const std::string& fields) {
+  std::string target = machine_path(machine) + "/snapshots";
+  if (with_sizes) target += "?sizes=true";
+  if (!fields.empty()) target += (with_sizes ? "&fields=" : "?fields=") + fields;
+  return list<Snapshot>(target);
 }
 
 Result<Snapshot> Client::snapshot(const std::string& machine, const std::string& name) {
