@@ -12,6 +12,7 @@ Router make_router(control::Control& control, const ApiInfo& info, control::Acce
     router.set_gate(make_gate(*access));
     add_access(router, *access);
   }
+  router.set_hold([&control] { return control.hold_changes(); });
   add_metrics(router, control, info.version);
   router.add({"GET", "/v1", {}, Body::kNone, [info](const Request&) -> Result<Response> {
                 return json_response(

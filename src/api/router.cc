@@ -226,7 +226,9 @@ Response Router::run(const Compiled& entry, Request& request,
   if (gate_.admit)
     if (auto refusal = gate_.admit(request, entry.route)) return std::move(*refusal);
   if (auto refusal = refuse(entry.route, request)) return std::move(*refusal);
-  if (request.method != "GET")
+  const bool compares = request.method != "GET" && request.has_header("if-match");
+  const std::shared_ptr<void> held = compares ? hold_() : nullptr;
+  if (compares)
     if (auto refusal = refuse_changed(request, parts)) return std::move(*refusal);
   if (entry.description != nullptr)
     if (const Status fits = check_body(*entry.description, request.body); !fits)

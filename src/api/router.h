@@ -46,6 +46,9 @@ class Router {
     std::function<void(const Request&, const Route&, const Response&)> note = {};
   };
   void set_gate(Gate gate) { gate_ = std::move(gate); }
+  // Lets nobody else change anything while the result lives: If-Match is looked at and the change
+  // begun as one step.
+  void set_hold(std::function<std::shared_ptr<void>()> hold) { hold_ = std::move(hold); }
   // Of all that was answered.
   std::shared_ptr<HttpCounters> counters() const { return counters_; }
   Response answer(Request& request) const;  // and counts it
@@ -66,6 +69,7 @@ class Router {
                                          const std::vector<std::string>& parts) const;
   std::vector<Compiled> routes_;
   Gate gate_;
+  std::function<std::shared_ptr<void>()> hold_ = [] { return nullptr; };
   std::shared_ptr<HttpCounters> counters_ = std::make_shared<HttpCounters>();
 };
 

@@ -65,6 +65,9 @@ class Control {
   Result<Job> wait(JobId id, int timeout_ms = -1) const;
   // Asks it to stop and roll back; a job past its point of no return goes on. kWrongState: ended.
   Status cancel(JobId id);
+  // While it lives (on this thread) nobody else begins a job, and no job that ends frees its
+  // object: to begin one only if a record is still what somebody saw.
+  std::shared_ptr<void> hold_changes() const;
   static constexpr size_t kJobsShown = 1000;
 
   // Every change of every object; lives as long as this.

@@ -162,6 +162,9 @@ Result<std::optional<JobId>> Control::find_job(const Caller& caller) const {
   return core_->jobs.find_job(caller);
 }
 EventLog& Control::events() const { return core_->events; }
+std::shared_ptr<void> Control::hold_changes() const {
+  return std::make_shared<JobBoard::Hold>(core_->jobs.hold());
+}
 Status Control::cancel(JobId id) { return core_->jobs.cancel(id); }
 
 }  // namespace hozon::control

@@ -189,6 +189,7 @@ Result<uint64_t> JobBoard::usual_duration_us(const Plan& plan) {
 
 Result<JobId> JobBoard::begin(const Begin& begin, Work work) {
   join_ended();
+  const Hold alone = hold();
   const Guard guard(mutex_);
   if (ending_) return make_error(Code::kUnavailable, "hozond is ending: try again in a moment");
   if (begin.caller.plan) return plan_only(begin);
@@ -323,6 +324,8 @@ void JobBoard::finish(const std::shared_ptr<Running>& running, Result<json> resu
   if (const Status saved = inventory_.finish_job(ended); !saved)
     log_error("job {}: its end could not be recorded: {}", ended.id.value, saved.error().what);
   stop_point(point);
+  // Who holds the board may be waiting for this very end: so not for ever.
+  const Hold nobody_compares(begins_, std::chrono::milliseconds(kHoldMsMax));
   const Guard guard(mutex_);
   running->job = std::move(ended);
   running->ended = true;

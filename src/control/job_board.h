@@ -72,6 +72,7 @@ class JobBoard {
       std::function<Result<Settled>(const std::string& action, const nlohmann::json& arguments)>;
   static constexpr size_t kRunningMax = 64;
   static constexpr size_t kKept = 5000;
+  static constexpr int kHoldMsMax = 1000;
 
   // What changed beyond the inventory: a step or the bytes of a job, or locks that were taken or
   // given back (then `locks`). Called under the board's mutex, and must not wait.
@@ -101,6 +102,12 @@ class JobBoard {
   Status recover();
   // Refuses new jobs, interrupts the running ones, waits for their threads.
   void end();
+
+  // As long as the result lives no job begins, and none that ends gives its locks back (for
+  // kHoldMsMax at most); but the thread that holds it may begin one. So what a record shows can be
+  // compared, and a job begun, as one step.
+  using Hold = std::unique_lock<std::recursive_timed_mutex>;
+  Hold hold() { return Hold(begins_); }
 
   Result<Job> job(JobId id);
   std::vector<Job> jobs(size_t most);
@@ -144,6 +151,7 @@ class JobBoard {
   Inventory& inventory_;
   Undo undo_;
   Tell tell_;
+  std::recursive_timed_mutex begins_;  // taken before mutex_
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, std::shared_ptr<Running>> running_;

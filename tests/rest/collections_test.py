@@ -6,6 +6,7 @@ usage: collections_test.py BIN_DIRECTORY
 import json
 import os
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "control"))
@@ -162,6 +163,24 @@ class CollectionsTest(InstanceCase):
                            ("/v1/volumes/v1/resize", {"size_bytes": 2 << 20})):
             self.assertEqual(self.ask("POST", verb, body, {"If-Match": '"0"'})[0], 412, verb)
         self.assertEqual(self.ask("POST", "/v1/machines/none/start", {}, {"If-Match": '"0"'})[0], 404)
+        self.do("POST", path + "/describe", {"description": ""})
+
+    def test_of_two_who_saw_the_same_state_one_is_refused(self):
+        path = "/v1/machines/m0/snapshots/s0"
+        for number in range(40):
+            tag = self.ask("GET", path)[1]["ETag"]
+            ready, answers = threading.Barrier(4), []
+
+            def change(text):
+                ready.wait()
+                answers.append(self.ask("POST", path + "/describe?wait=true", {"description": text},
+                                        {"If-Match": tag})[0])
+            clients = [threading.Thread(target=change, args=(f"{number} of {n}",)) for n in range(4)]
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join()
+            self.assertEqual(sorted(answers), [200, 412, 412, 412])
         self.do("POST", path + "/describe", {"description": ""})
 
     def test_a_key_stands_for_one_job(self):
