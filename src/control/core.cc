@@ -13,10 +13,31 @@ namespace hozon::control {
 
 constexpr auto kExpiryPause = std::chrono::seconds(2);
 
+namespace {
+
+// Keeps L1 of the event log: every run sets numbers aside that no later one uses, whatever the
+// clock says. Otherwise somebody who comes back could be taken for a reader of this run, and miss
+// changes without being told.
+uint64_t first_event_id(Inventory& inventory) {
+  constexpr uint64_t kSetAside = 1'000'000'000;
+  constexpr const char* kName = "events_begin";
+  const uint64_t now = wall_clock_ns() / 1000;
+  const auto rows = inventory.database().query(
+      "SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?", {sql(kName)});
+  const uint64_t first = rows && !rows->empty() ? std::max(now, rows->front().number(0)) : now;
+  const Status kept =
+      inventory.database().run("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)",
+                               {sql(kName), sql(std::to_string(first + kSetAside))});
+  if (!kept) log_error("{}", kept.error().what);
+  return first;
+}
+
+}  // namespace
+
 Core::Core(Options given, Inventory opened)
     : options(std::move(given)),
       directory(options.directory),
-      events(wall_clock_ns() / 1000),
+      events(first_event_id(opened)),
       inventory(std::move(opened)),
       storage(directory,
               [this](const std::string& pool, const std::string& op,

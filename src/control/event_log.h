@@ -7,7 +7,8 @@
 //                 kept        in a ring of the newest kKept, from which readers take at their pace
 // Invariants
 //   L1  Numbers grow by one, and never come twice: the first one of a run of this program is the
-//       time of its start in microseconds, so that those of earlier runs are smaller.
+//       time of its start in microseconds, or more when the clock was set back (first_event_id()),
+//       so that those of earlier runs are smaller.
 //   L2  A reader that is not up to date gets all that it has not seen, or is told that it cannot.
 //   L3  publish() waits for no reader and for no database; a reader holds nobody up.
 // Bounds: kKept events are kept, kWaitingMax wait to be completed; beyond that the oldest go, and

@@ -5,6 +5,7 @@ usage: events_test.py BIN_DIRECTORY
 """
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -136,6 +137,19 @@ class EventsTest(InstanceCase):
         self.do("POST", "/v1/volumes", {"name": "later", "size_bytes": 1 << 20})
         self.assertGreater(stream.next()["id"], before)
         self.do("DELETE", "/v1/volumes/later")
+
+    def test_who_comes_back_is_told_though_the_clock_was_set_back(self):
+        # As if the run before had seen a later time: its numbers are larger than those of now.
+        ahead = int(time.time() * 1e6) + 3600 * 10**6
+        with sqlite3.connect(self.dir + "/hozon.db", timeout=30) as database:
+            database.execute("UPDATE settings SET value = ? WHERE name = 'events_begin'", (str(ahead),))
+        self.kill_hozond()
+        time.sleep(0.2)
+        stream = Stream(self, after=ahead - 5)
+        self.assertEqual(stream.first["event"], "reset")
+        self.do("POST", "/v1/volumes", {"name": "after", "size_bytes": 1 << 20})
+        self.assertGreaterEqual(stream.next()["id"], ahead)
+        self.do("DELETE", "/v1/volumes/after")
 
     def test_filters(self):
         stream = Stream(self, "?kind=job&object=three")
