@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/problem.h"
+#include "api/wrong_tokens.h"
 #include "base/log.h"
 
 namespace hozon::api {
@@ -69,6 +70,13 @@ Response unauthenticated(std::string_view words) {
   return response;
 }
 
+Response too_many_attempts() {
+  Response response = problem_status(429, "too_many_attempts",
+                                     "too many wrong tokens came from this address: wait a second");
+  response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
 struct Who {
   std::string name;
   unsigned rights = 0;
@@ -90,10 +98,19 @@ Result<std::optional<Who>> who_sends(Access& access, const Request& request) {
   return Who{request.peer, HOZON_TRY(access.rights_of_user(request.peer))};
 }
 
-std::optional<Response> admit(Access& access, Request& request, const Router::Route& route) {
+std::optional<Response> admit(Access& access, WrongTokens& wrong, Request& request,
+                              const Router::Route& route) {
   if (route.pattern == "/healthz") return std::nullopt;
+  const std::string_view token = request.header("authorization");
+  const auto now = std::chrono::steady_clock::now();
+  if (!token.empty() && !wrong.may_try(request.address, token, now)) {
+    request.peer.clear();
+    return too_many_attempts();
+  }
   const auto who = who_sends(access, request);
   if (!who) return problem(who.error());
+  if (!token.empty() && *who) wrong.note_right(token);
+  if (!token.empty() && !*who) wrong.note_wrong(request.address, token, now);
   if (!*who) {
     request.peer.clear();
     return unauthenticated(request.header("authorization").empty()
@@ -127,7 +144,7 @@ void note(Access& access, const Request& request, const Router::Route& route,
   const bool is_plan =
       plan != request.query.end() && plan->second != "false" && plan->second != "0";
   const bool is_read = route.method == "GET" && !route.pattern.ends_with(kContent);
-  if (is_read || is_plan) return;
+  if (is_read || is_plan || response.status == 429) return;
   control::AuditEntry entry;
   entry.who = request.peer;
   entry.method = route.method;
@@ -163,8 +180,11 @@ Right right_of(const std::string& method, const std::string& pattern) {
 }
 
 Router::Gate make_gate(Access& access) {
-  return {.admit = [&access](Request& request,
-                             const Router::Route& route) { return admit(access, request, route); },
+  const auto wrong = std::make_shared<WrongTokens>();
+  return {.admit =
+              [&access, wrong](Request& request, const Router::Route& route) {
+                return admit(access, *wrong, request, route);
+              },
           .note = [&access](const Request& request, const Router::Route& route,
                             const Response& response) { note(access, request, route, response); }};
 }

@@ -5,6 +5,7 @@
 // A request with "Authorization: Bearer SECRET" is the token's. Without one it is the user's at the
 // other end of the unix socket: the user of this process and root may do everything, others what
 // their entry says. Over TCP there is no such user, so a token is needed.
+// Who sends wrong tokens again and again is held up (wrong_tokens.h).
 // /healthz is answered to everybody.
 #pragma once
 

@@ -26,6 +26,7 @@ constexpr std::array kPhrases = {
     Phrase{409, "Conflict"},
     Phrase{411, "Length Required"},
     Phrase{412, "Precondition Failed"},
+    Phrase{429, "Too Many Requests"},
     Phrase{413, "Content Too Large"},
     Phrase{415, "Unsupported Media Type"},
     Phrase{417, "Expectation Failed"},

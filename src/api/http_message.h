@@ -28,6 +28,7 @@ struct Request {
   bool keep_alive = true;   // what the client wants
   std::string peer;         // the user at the other end: "root", "uid 1000"; empty: not known
   std::optional<unsigned> peer_uid = {};  // of a unix socket
+  std::string address = {};               // of the other end of TCP: "192.0.2.1"
 
   TextMap parts;  // {machine} of the route's pattern -> text
   TextMap query;

@@ -44,7 +44,7 @@ class Stream {
   virtual awaitable<error_code> write_all(const std::string& bytes) = 0;
   virtual void half_close() = 0;
   virtual void cancel() = 0;
-  virtual void fill_in_peer(Request& request) = 0;  // Request::peer and peer_uid
+  virtual void fill_in_peer(Request& request) = 0;  // Request::peer, peer_uid and address
 };
 
 // What the kinds of sockets have in common.
@@ -117,7 +117,11 @@ class TcpStream : public SocketStream<Socket> {
     error_code ignored;
     if constexpr (!kIsTls) socket_.shutdown(tcp::socket::shutdown_send, ignored);
   }
-  void fill_in_peer(Request&) override {}  // keeps H5
+  void fill_in_peer(Request& request) override {  // keeps H5
+    error_code error;
+    const auto where = socket_.lowest_layer().remote_endpoint(error);
+    if (!error) request.address = where.address().to_string();
+  }
 
  private:
   using SocketStream<Socket>::socket_;

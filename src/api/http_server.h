@@ -11,7 +11,8 @@
 //       the rest of what the client sends is drained for a moment, so that it sees the answer.
 //   H4  At most kStreamsMax answers are streams; one whose client takes nothing for the time of a
 //       write is cut. The others do not notice.
-//   H5  What a peer on TCP says of itself is nothing: Request::peer is empty.
+//   H5  What a peer on TCP says of itself is nothing: Request::peer is empty, and
+//       Request::address is where its packets come from.
 // Nothing here throws; Boost is seen by http_server.cc and request_parser.cc only.
 #pragma once
 

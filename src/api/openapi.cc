@@ -135,7 +135,8 @@ json problem_schema() {
   json codes = json::array();
   for (int code = 0; code <= static_cast<int>(Code::kCancelled); ++code)
     codes.push_back(code_name(static_cast<Code>(code)));
-  for (const char* other : {"timeout", "precondition_failed", "unauthenticated"})
+  for (const char* other :
+       {"timeout", "precondition_failed", "unauthenticated", "too_many_attempts"})
     codes.push_back(other);
   return {{"type", "object"},
           {"required", {"type", "title", "status", "code", "detail"}},

@@ -7,7 +7,9 @@
 // may expire or be revoked; a revoked one stays in the list, so that the log can be understood.
 // Invariants
 //   A1  No secret is ever written to a disk or a log.
-//   A2  Every call that may change something has an entry once it is answered, refused ones too.
+//   A2  Every call that may change something has an entry once it is answered, refused ones too;
+//       but none that was not looked at, because too many wrong tokens came from there: otherwise
+//       whoever guesses could make the oldest entries go.
 // Bounds: kTokensMax tokens, kAuditMax entries (the oldest go). Threading: any thread.
 #pragma once
 

@@ -233,6 +233,39 @@ class AccessTest(InstanceCase):
                     else:
                         self.assertEqual((status, answer["code"]), (403, "permission_denied"))
         self.assertEqual(self.get("/v1/machines")["items"], [])
+    def test_guessing_is_held_up_and_nobody_else_is(self):
+        known, new = self.token("known", "admin"), self.token("new", "admin")
+
+        def ask(token, address="127.0.0.1", method="GET", path="/v1"):
+            context = ssl.create_default_context(cafile=self.cert)
+            connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context,
+                                                     source_address=(address, 0))
+            connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            text = json.loads(answer.read())
+            connection.close()
+            return answer.status, answer.headers, text
+        try:
+            self.assertEqual(ask(known)[0], 200)
+            entries = len(self.get("/v1/audit")["items"])
+            wrong = [ask("hozon_" + f"{n:064x}", method="DELETE", path="/v1/volumes/none")
+                     for n in range(40)]
+            statuses = [status for status, _, _ in wrong]
+            self.assertEqual(statuses[:10], [401] * 10)
+            self.assertGreater(statuses.count(429), 10, statuses)
+            status, headers, text = next(w for w in wrong if w[0] == 429)
+            self.assertEqual((headers["Retry-After"], text["code"]), ("1", "too_many_attempts"))
+            # What was not looked at is not noted.
+            self.assertEqual(len(self.get("/v1/audit")["items"]), entries + statuses.count(401))
+            self.assertEqual(ask(known)[0], 200)
+            self.assertEqual(ask(new, "127.0.0.2")[0], 200)
+            self.assertEqual(ask("x", "127.0.0.3")[0], 401)
+            self.get("/v1")
+            time.sleep(1.5)
+            self.assertEqual(ask(new)[0], 200)
+        finally:
+            self.kill_hozond()  # which forgets who was wrong
+            self.get("/v1")
 
     def test_tokens_end(self):
         short = self.token("short", "read", expires_in_s=1)

@@ -18,7 +18,7 @@ from instance import InstanceCase
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CODES = {"invalid_argument", "not_found", "already_exists", "busy", "wrong_state", "permission_denied",
-         "resource_exhausted", "precondition_failed", "unauthenticated", "timeout"}
+         "resource_exhausted", "precondition_failed", "unauthenticated", "too_many_attempts", "timeout"}
 
 
 class Wire:
