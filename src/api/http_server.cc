@@ -136,6 +136,51 @@ struct TcpDoor {
   std::unique_ptr<asio::ssl::context> tls;  // none: without
 };
 
+Result<std::unique_ptr<asio::ssl::context>> make_tls(const TcpListen& where) {
+  auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  error_code error;
+  tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
+                       asio::ssl::context::no_tlsv1_1,
+                   error);
+  if (!error) tls->use_certificate_chain_file(where.certificate, error);
+  if (error)
+    return make_error(Code::kInvalidArgument, "the certificate in '{}' is of no use: {}",
+                      where.certificate, error.message());
+  tls->use_private_key_file(where.key, asio::ssl::context::pem, error);
+  if (error)
+    return make_error(Code::kInvalidArgument, "the key in '{}' is of no use: {}", where.key,
+                      error.message());
+  return tls;
+}
+
+Result<std::unique_ptr<TcpDoor>> open_door(asio::io_context& loop, const TcpListen& where) {
+  error_code error;
+  const asio::ip::address address = asio::ip::make_address(where.address, error);
+  if (error) return make_error(Code::kInvalidArgument, "'{}' is no numeric address", where.address);
+  const bool has_tls = !where.certificate.empty() && !where.key.empty();
+  if (!has_tls && !(where.certificate.empty() && where.key.empty()))
+    return make_error(Code::kInvalidArgument,
+                      "TLS needs both a certificate and its key, in files of their own");
+  if (!has_tls && !address.is_loopback())
+    return make_error(Code::kInvalidArgument,
+                      "'{}' can be reached from other hosts: without TLS only 127.0.0.1 and ::1 "
+                      "are listened on; give a certificate and its key",
+                      where.address);
+  auto door = std::make_unique<TcpDoor>(loop);
+  if (has_tls) door->tls = HOZON_TRY(make_tls(where));
+  const tcp::endpoint endpoint(address, where.port);
+  door->acceptor.open(endpoint.protocol(), error);
+  if (!error) door->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) door->acceptor.bind(endpoint, error);
+  if (!error) door->acceptor.listen(128, error);
+  if (error)
+    return std::unexpected(
+        Error{error == asio::error::address_in_use ? Code::kBusy : Code::kUnavailable,
+              fmt::format("cannot listen on '{}' port {}: {}", where.address, where.port,
+                          error.message())});
+  return door;
+}
+
 struct Connection {
   Connection(std::unique_ptr<Stream> bytes, asio::io_context& loop)
       : stream(std::move(bytes)), timer(loop), news(loop) {}
@@ -208,29 +253,8 @@ class HttpServer::Impl {
   }
 
   Result<uint16_t> listen_tcp(const TcpListen& where) {
+    auto door = HOZON_TRY(open_door(loop_, where));
     error_code error;
-    const asio::ip::address address = asio::ip::make_address(where.address, error);
-    if (error)
-      return make_error(Code::kInvalidArgument, "'{}' is no numeric address", where.address);
-    const bool has_tls = !where.certificate.empty() && !where.key.empty();
-    if (!has_tls && !(where.certificate.empty() && where.key.empty()))
-      return make_error(Code::kInvalidArgument,
-                        "TLS needs both a certificate and its key, in files of their own");
-    if (!has_tls && !address.is_loopback())
-      return make_error(Code::kInvalidArgument,
-                        "'{}' can be reached from other hosts: without TLS only 127.0.0.1 and ::1 "
-                        "are listened on; give a certificate and its key",
-                        where.address);
-    auto door = std::make_unique<TcpDoor>(loop_);
-    if (has_tls) door->tls = HOZON_TRY(make_tls(where));
-    const tcp::endpoint endpoint(address, where.port);
-    door->acceptor.open(endpoint.protocol(), error);
-    if (!error) door->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) door->acceptor.bind(endpoint, error);
-    if (!error) door->acceptor.listen(128, error);
-    if (error)
-      return make_error(Code::kUnavailable, "cannot listen on '{}' port {}: {}", where.address,
-                        where.port, error.message());
     const uint16_t port = door->acceptor.local_endpoint(error).port();
     doors_.push_back(std::move(door));
     return port;
@@ -483,23 +507,6 @@ class HttpServer::Impl {
     }
   }
 
-  static Result<std::unique_ptr<asio::ssl::context>> make_tls(const TcpListen& where) {
-    auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-    error_code error;
-    tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
-                         asio::ssl::context::no_tlsv1_1,
-                     error);
-    if (!error) tls->use_certificate_chain_file(where.certificate, error);
-    if (error)
-      return make_error(Code::kInvalidArgument, "the certificate in '{}' is of no use: {}",
-                        where.certificate, error.message());
-    tls->use_private_key_file(where.key, asio::ssl::context::pem, error);
-    if (error)
-      return make_error(Code::kInvalidArgument, "the key in '{}' is of no use: {}", where.key,
-                        error.message());
-    return tls;
-  }
-
   static constexpr size_t kRefusalsMax = 64;
 
   const Handler handler_;
@@ -538,6 +545,13 @@ Result<TcpListen> parse_listen(const std::string& text) {
     return make_error(Code::kInvalidArgument, "'{}' is not PORT, ADDRESS:PORT or [ADDRESS]:PORT",
                       text);
   return where;
+}
+
+Status check_listen(const TcpListen& where, bool is_up) {
+  asio::io_context loop;
+  const auto door = open_door(loop, where);
+  if (door || (is_up && door.error().code == Code::kBusy)) return {};
+  return std::unexpected(door.error());
 }
 
 Result<uint16_t> HttpServer::listen_tcp(const TcpListen& where) { return impl_->listen_tcp(where); }

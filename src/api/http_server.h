@@ -50,6 +50,9 @@ struct TcpListen {
 };
 // "8006", "127.0.0.1:8006", "[::1]:8006".
 Result<TcpListen> parse_listen(const std::string& text);
+// Whether listen_tcp() would work, without listening for longer than it takes to know. `is_up`:
+// somebody may listen there already.
+Status check_listen(const TcpListen& where, bool is_up);
 
 class HttpServer {
  public:

@@ -183,11 +183,22 @@ Status write_listen(const Arguments& args, const std::string& directory) {
   return {};
 }
 
+// Said now: otherwise only hozond's log would.
+Status check_listen(const Arguments& args, bool is_up) {
+  std::vector<std::string> words = {"--check-listen", args.listen, absolute_path(args.certificate),
+                                    absolute_path(args.key)};
+  if (is_up) words.emplace_back("up");
+  const ProgramOutcome outcome = HOZON_TRY(run_program("hozond", words, kReadyTimeoutMs));
+  if (outcome.exit_code == 0) return {};
+  return make_error(Code::kInvalidArgument, "--listen: {}", last_line(outcome.output));
+}
+
 Status take_listen(const Arguments& args, Context& context, bool is_up) {
   const bool has_files = !args.certificate.empty() || !args.key.empty();
   if (args.listen.empty() && has_files)
     return make_error(Code::kInvalidArgument, "--certificate and --key are for --listen");
   if (args.listen.empty()) return {};
+  if (args.listen != "off") HOZON_TRY(check_listen(args, is_up));
   HOZON_TRY(write_listen(args, context.directory()));
   if (is_up) context.note("--listen counts from the next start of the instance on");
   return {};

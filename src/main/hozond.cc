@@ -1,6 +1,9 @@
 // hozond: the control plane of one instance. Opens it and serves the REST API until SIGTERM.
 //
 //   hozond --dir D
+//   hozond --check-listen ADDRESS CERTIFICATE KEY [up]   whether it could serve TCP so (files may
+//   be
+//                                                        ""; up: it may do so already)
 //
 // D/api.json, when there is one, says where TCP is served besides, and with which certificate:
 // {"listen": "127.0.0.1:8006", "certificate": "/etc/...", "key": "/etc/..."}.
@@ -15,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "api/api.h"
 #include "api/http_server.h"
@@ -90,7 +94,22 @@ Status serve(const std::string& directory) {
   return {};
 }
 
+int check_listen(const std::vector<std::string>& words) {
+  auto where = api::parse_listen(words[0]);
+  if (where) {
+    where->certificate = words[1];
+    where->key = words[2];
+  }
+  const Status fits =
+      where ? api::check_listen(*where, words.size() == 4) : std::unexpected(where.error());
+  if (fits) return 0;
+  fmt::print(stderr, "{}\n", fits.error().what);
+  return 1;
+}
+
 int run(int argc, char** argv) {
+  if ((argc == 5 || argc == 6) && std::string_view(argv[1]) == "--check-listen")
+    return check_listen({argv + 2, argv + argc});
   log_start("hozond", LogLevel::kInfo);
   if (argc == 2 && std::string_view(argv[1]) == "--help") return usage(stdout);
   if (argc != 3 || std::string_view(argv[1]) != "--dir") return usage(stderr);

@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -363,6 +364,40 @@ class AccessTest(InstanceCase):
             self.assertIn(words, done.stderr)
         # What is named on the command line goes before the environment.
         done = self.hozon("volume", "list", "--dir", self.dir, **(there | {"HOZON_TOKEN": "no"}))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_up_says_at_once_that_it_cannot_listen(self):
+        taken = socket.create_server(("127.0.0.1", 0))
+        blank = self.dir + "/blank.pem"
+        with open(blank, "w", encoding="ascii") as file:
+            file.write("nothing\n")
+        with open(self.dir + "/api.json", encoding="utf-8") as file:
+            before = file.read()
+        with tempfile.TemporaryDirectory(prefix="hzu-") as fresh:
+            for words, said in ((("--listen", "nowhere"), "ADDRESS:PORT"),
+                                (("--listen", "example.org:8006"), "no numeric address"),
+                                (("--listen", "0.0.0.0:8006"), "without TLS"),
+                                (("--listen", "192.0.2.7:8006", "--certificate", self.cert, "--key",
+                                  self.key), "192.0.2.7"),
+                                (("--listen", "8006", "--certificate", self.cert), "both"),
+                                (("--listen", "8006", "--certificate", self.dir + "/none", "--key",
+                                  self.key), "/none"),
+                                (("--listen", "8006", "--certificate", self.cert, "--key", blank),
+                                 blank)):
+                for directory in (fresh + "/d", self.dir):  # a new instance, and one that is up
+                    done = self.hozon("up", "--dir", directory, *words)
+                    self.assertNotEqual(done.returncode, 0, words)
+                    self.assertIn(said, done.stderr)
+                self.assertFalse(os.path.exists(fresh + "/d/api.json"))
+                self.assertFalse(os.path.exists(fresh + "/d/run/supervisor.sock"), "nothing was begun")
+            done = self.hozon("up", "--dir", fresh + "/d", "--listen", str(taken.getsockname()[1]))
+            self.assertIn("cannot listen", done.stderr)
+            self.assertNotEqual(done.returncode, 0)
+        taken.close()
+        with open(self.dir + "/api.json", encoding="utf-8") as file:
+            self.assertEqual(file.read(), before)
+        done = self.hozon("up", "--dir", self.dir, "--listen", str(self.port), "--certificate", self.cert,
+                          "--key", self.key)
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_tcp_beyond_this_host_needs_tls(self):
