@@ -160,21 +160,25 @@ void add_files(Router& router, Control& control) {
               {},
               Body::kNone,
               [&control](const Request& request) -> Result<Response> {
-                nlohmann::json items = nlohmann::json::array();
+                std::vector<nlohmann::json> items;
                 for (const link::Filesystem& filesystem : HOZON_TRY(control.snapshot_filesystems(
                          request.part("machine"), request.part("snapshot"))))
                   items.push_back(to_json(filesystem));
-                return json_response(200, {{"items", items}});
+                return list_response(std::move(items));
               }});
-  router.add({"GET",
-              one + "/files",
-              {"place"},
-              Body::kNone,
-              [&control](const Request& request) -> Result<Response> {
-                return json_response(200, control::to_json(HOZON_TRY(control.snapshot_files(
-                                              request.part("machine"), request.part("snapshot"),
-                                              request.query_value("place")))));
-              }});
+  router.add(
+      {"GET",
+       one + "/files",
+       {"place"},
+       Body::kNone,
+       [&control](const Request& request) -> Result<Response> {
+         nlohmann::json listing = control::to_json(HOZON_TRY(control.snapshot_files(
+             request.part("machine"), request.part("snapshot"), request.query_value("place"))));
+         Response response = list_response(listing.at("items").get<std::vector<nlohmann::json>>());
+         listing.erase("items");
+         response.listing->beside = std::move(listing);
+         return response;
+       }});
   router.add(
       {"GET", one + "/content", {"place", "as"}, Body::kNone, [&control](const Request& request) {
          return get_content(control, request);

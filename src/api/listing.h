@@ -27,6 +27,8 @@ struct Listing {
   // Before items are written that are shown, and not only looked at: whatever has to be read for
   // them. Takes those away that are gone meanwhile.
   std::function<Status(std::vector<size_t>& places, const control::Members& wanted)> prepare = {};
+  // What the answer has beside its items.
+  nlohmann::json beside = nlohmann::json::object();
 };
 
 template <typename T>
