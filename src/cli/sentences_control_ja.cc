@@ -36,6 +36,8 @@ const Forms& control_forms() {
       {"job {} does not exist", "ジョブ {0} はありません"},
       {"job {} ({} {}) is {}: {}", "ジョブ {0}（{1} {2}）は {3} で終わりました：{4*}"},
       // machines
+      {"machine '{}' is gone", "マシン「{0}」はもうありません"},
+      {"pool '{}' answered without sizes", "プール「{0}」の応答に大きさがありません"},
       {"machine '{}' does not exist", "マシン「{0}」はありません"},
       {"a machine named '{}' exists", "「{0}」という名前のマシンはすでにあります"},
       {"machine '{}' is {}: {}", "マシン「{0}」は {1} です：{2*}"},
