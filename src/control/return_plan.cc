@@ -152,7 +152,8 @@ json to_json(const ReturnRecord& record) {
           {"is_whole", record.is_whole},
           {"discard", record.discard},
           {"restores_trash_ns", record.restores_trash_ns},
-          {"reset_nvram", record.reset_nvram}};
+          {"reset_nvram", record.reset_nvram},
+          {"vmgenid", record.vmgenid}};
 }
 
 Result<ReturnRecord> return_record_of(const json& object) {
@@ -163,6 +164,7 @@ Result<ReturnRecord> return_record_of(const json& object) {
   record.is_whole = HOZON_TRY(link::bool_field_or(object, "is_whole", true));
   record.restores_trash_ns = HOZON_TRY(link::u64_field_or(object, "restores_trash_ns", 0));
   record.reset_nvram = HOZON_TRY(link::bool_field_or(object, "reset_nvram", false));
+  record.vmgenid = HOZON_TRY(link::string_field_or(object, "vmgenid", ""));
   if (object.contains("disks")) record.disks = HOZON_TRY(link::strings_field(object, "disks"));
   if (object.contains("discard"))
     record.discard = HOZON_TRY(link::strings_field(object, "discard"));
@@ -183,7 +185,7 @@ Result<MachineRow> returned_machine(const MachineRow& before, const SnapshotRow&
       disk.size_bytes = old->size_bytes;
   }
   if (record.is_whole) after.current_parent = target.uuid;
-  if (!record.disks.empty()) after.vmgenid = new_uuid();
+  if (!record.vmgenid.empty()) after.vmgenid = record.vmgenid;
   return after;
 }
 
@@ -225,6 +227,7 @@ Result<ReturnPlan> plan_return(Core& core, const std::string& machine_uuid,
                       plan.before.name, power_state_name(plan.state));
   plan.record.target = plan.target.uuid;
   plan.record.restores_trash_ns = how.restores_trash_ns;
+  if (!plan.record.disks.empty()) plan.record.vmgenid = new_uuid();
   plan.after = HOZON_TRY(returned_machine(plan.before, plan.target, plan.record));
   if (how.discard_newer) plan.discarded = HOZON_TRY(newer_than(core, plan.before, plan.target));
   for (const SnapshotRow& row : plan.discarded) plan.record.discard.push_back(row.uuid);

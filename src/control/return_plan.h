@@ -22,6 +22,7 @@ struct ReturnRecord {
   std::vector<std::string> discard;  // uuids that go to the trash
   uint64_t restores_trash_ns = 0;    // what went to the trash then comes back
   bool reset_nvram = false;          // the firmware's variables become new
+  std::string vmgenid;               // of the machine from then on; empty: no disk goes back
 };
 nlohmann::json to_json(const ReturnRecord& record);
 Result<ReturnRecord> return_record_of(const nlohmann::json& object);

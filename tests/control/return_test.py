@@ -7,6 +7,7 @@ Method: one instance of every real program. Each disk holds a byte that tells wh
 usage: return_test.py BIN_DIRECTORY
 """
 import os
+import sqlite3
 import subprocess
 import sys
 import unittest
@@ -86,6 +87,23 @@ class ReturnTest(StatesCase):
         self.assertTrue(any("memory loaded" in step for step in result["steps"]), result["steps"])
         result = self.go("m", parts={"disks": ["vda"]})
         self.assertTrue(any("as after a power cut" in step for step in result["steps"]))
+        self.do("POST", self.path + "/kill", {})
+
+    def test_the_guest_sees_the_generation_id_that_is_on_record(self):
+        self.name = self.new_machine()
+        self.path = f"/v1/machines/{self.name}"
+        self.do("POST", self.path + "/snapshots", {"name": "m", "with_memory": True})
+        seen = []
+        for _ in range(2):
+            self.go("m")
+            with open(f"/proc/{self.machine(self.name)['pid']}/cmdline", "rb") as command:
+                words = command.read().decode()
+            with sqlite3.connect(self.dir + "/hozon.db", timeout=10) as database:
+                on_record = database.execute("SELECT vmgenid FROM machines WHERE name = ?",
+                                             (self.name,)).fetchone()[0]
+            self.assertRegex(words, f'vmgenid[^\0]*{on_record}')
+            seen.append(on_record)
+        self.assertNotEqual(seen[0], seen[1])
         self.do("POST", self.path + "/kill", {})
 
     def test_what_grew_from_it_is_discarded_only_when_asked_and_comes_back(self):
