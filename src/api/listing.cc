@@ -151,8 +151,8 @@ Result<std::string> answer_list(const Request& request, const std::vector<std::s
   }
   if (listing.prepare) HOZON_TRY(listing.prepare(places, wanted));
   std::string body = listing.beside.dump(-1, ' ', false, json::error_handler_t::replace);
-  body.back() = ',';  // instead of the brace that ends it
-  if (listing.beside.empty()) body = "{";
+  body.pop_back();  // the brace that ends it
+  if (!listing.beside.empty()) body += ',';
   body += "\"items\":[";
   for (size_t i = 0; i < places.size(); ++i) {
     if (i != 0) body += ',';

@@ -58,7 +58,7 @@ TEST_F(WrongTokensTest, WhatIsRememberedIsBounded) {
   be_wrong("192.0.2.1");
   for (size_t i = 0; i < WrongTokens::kAddressesMax; ++i)
     tokens_.note_wrong(fmt::format("10.0.{}.{}", i / 256, i % 256), "guess",
-                       now_ + milliseconds(i % 7));
+                       now_ + milliseconds(1 + i % 7));
   // The first one waited longest and was let go; the others are still counted.
   EXPECT_TRUE(tokens_.may_try("192.0.2.1", "guess", now_));
   be_wrong("10.0.0.6");
