@@ -169,7 +169,7 @@ def wait_shell(log):
 
 def ram_of(megabytes):
     """The memory of a guest that touches so much: its kernel, tools and page tables take the rest."""
-    return megabytes + 160 + megabytes // 32
+    return megabytes + 256 + megabytes // 16
 
 
 def load_guest(console, megabytes):
