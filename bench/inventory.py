@@ -26,7 +26,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
-from nbd import FLUSH, WRITE, Nbd  # noqa: E402
+from nbd import WRITE, Nbd  # noqa: E402
 
 CALL_MS, START_MS, DEEP_MS = 100, 2000, 1000  # limits; the last for all snapshots of the deep machine
 BLOCK = 4096
@@ -97,8 +97,7 @@ class Bench:
         disk = Nbd.connect(self.dir + "/run/pool-main.nbd", volume)
         for number, name in enumerate(names):
             disk.submit(WRITE, number * BLOCK % disk.size, BLOCK, bytes([number % 255 + 1]) * BLOCK)
-            disk.submit(FLUSH, 0, 0)
-            disk.collect(2)
+            disk.collect(1)
             self.link("volume.snapshot", volumes=[volume], point=name)
 
     def cli(self, *words):

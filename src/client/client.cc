@@ -89,9 +89,14 @@ Result<Json> Client::get(const std::string& target) {
   return exchange({.method = "GET", .target = target, .repeatable = true});
 }
 
+Result<Json> Client::get(const std::string& target, int timeout_ms) {
+  return exchange(
+      {.method = "GET", .target = target, .repeatable = true, .timeout_ms = timeout_ms});
+}
+
 template <typename T>
-Result<std::vector<T>> Client::list(const std::string& target) {
-  Json body = HOZON_TRY(get(target));
+Result<std::vector<T>> Client::list(const std::string& target, int timeout_ms) {
+  Json body = HOZON_TRY(get(target, timeout_ms));
   std::vector<T> values;
   const auto items = body.find("items");
   if (items == body.end() || !items->is_array())
@@ -453,7 +458,9 @@ Result<std::vector<Snapshot>> Client::snapshots(const std::string& machine, bool
   std::string target = machine_path(machine) + "/snapshots";
   if (with_sizes) target += "?sizes=true";
   if (!fields.empty()) target += (with_sizes ? "&fields=" : "?fields=") + fields;
-  return list<Snapshot>(target);
+  // Sizes are read from the disk, some blocks for each point, and others use it, too.
+  constexpr int kSizesMs = 600'000;
+  return list<Snapshot>(target, with_sizes ? kSizesMs : kListMs);
 }
 
 Result<Snapshot> Client::snapshot(const std::string& machine, const std::string& name) {

@@ -231,8 +231,10 @@ class Client {
   std::optional<Error> absence_of(const Error& error) const;
   Result<Json> exchange(const HttpCall& call);
   Result<Json> get(const std::string& target);
+  Result<Json> get(const std::string& target, int timeout_ms);
+  static constexpr int kListMs = 30'000;
   template <typename T>
-  Result<std::vector<T>> list(const std::string& target);
+  Result<std::vector<T>> list(const std::string& target, int timeout_ms = kListMs);
   // Adds to a page of a diff all that come after it.
   Status add_pages(Json& diff);
   Result<Json> ask_plan(const std::string& method, const std::string& target, const Json& body);

@@ -22,7 +22,8 @@
 namespace hozon::link {
 
 inline constexpr size_t kLineBytesMax = 16 << 20;
-inline constexpr size_t kPointsAtOnceMax = 10'000;  // in one question
+inline constexpr size_t kPointsAtOnceMax =
+    1000;  // in one question: it may read some blocks for each
 
 // ---- values ----
 
