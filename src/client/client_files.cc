@@ -48,7 +48,7 @@ Status Client::download_files(const std::string& machine, const std::string& sna
       .target = fmt::format("{}/content?place={}{}", snapshot_path(machine, snapshot),
                             percent_encode(place), as_tar ? "&as=tar" : ""),
       .timeout_ms = kFilesMs};
-  const Result<HttpAnswer> answer = connection_.download(call, {take});
+  const Result<HttpAnswer> answer = connection_.download(call, take);
   if (!answer) return std::unexpected(absence_of(answer.error()).value_or(answer.error()));
   if (answer->status >= 400) return std::unexpected(error_of(*answer));
   return {};

@@ -140,7 +140,7 @@ Status HttpConnection::pass_on(size_t count, int timeout_ms, const Sink& sink) {
   while (count > 0) {
     if (pending_.empty()) HOZON_TRY(fill(monotonic_ms() + timeout_ms));
     const size_t piece = std::min(count, pending_.size());
-    HOZON_TRY(sink.take(std::string_view(pending_).substr(0, piece)));
+    HOZON_TRY(sink(std::string_view(pending_).substr(0, piece)));
     pending_.erase(0, piece);
     count -= piece;
   }

@@ -55,12 +55,10 @@ class HttpConnection {
   // kUnavailable: nobody listens, no answer in time, or the connection broke (for a call that is
   // not repeatable: the outcome is unknown, and the sentence says so). kNotFound: no such socket.
   Result<HttpAnswer> exchange(const HttpCall& call);
-  // For an answer of any length: `take` gets its bytes as they come, until it fails. kUnavailable
+  // For an answer of any length: `sink` gets its bytes as they come, until it fails. kUnavailable
   // when it broke off, so success means that all of it came. A refusal is an answer, and nothing of
   // it is taken.
-  struct Sink {
-    std::function<Status(std::string_view bytes)> take;
-  };
+  using Sink = std::function<Status(std::string_view bytes)>;
   Result<HttpAnswer> download(const HttpCall& call, const Sink& sink);
   // For an answer that goes on: `take` gets its lines as they come, until it says false. Returns
   // when it did, or with an answer that is a refusal. kUnavailable: the stream broke, or nothing
