@@ -2,10 +2,12 @@
 // What both back ends of the event loop share: ready coroutines, timers, turn hooks, stop().
 //
 // Invariants
+//
 //   L1  A coroutine is resumed only from run(), never from submit(), post() or a completion
-//   handler. L2  Coroutines that never stop being ready cannot starve storage and sockets: who
-//   yields goes on
-//       after the outside was looked at, without waiting; so do all after kRoundsMax rounds.
+//   handler.
+//
+//   L2  Coroutines that never stop being ready cannot starve storage and sockets: who yields goes
+//   on after the outside was looked at, without waiting; so do all after kRoundsMax rounds.
 #pragma once
 
 #include <array>
