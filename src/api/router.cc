@@ -6,40 +6,10 @@
 #include "api/etag.h"
 #include "api/listing.h"
 #include "api/problem.h"
+#include "base/text.h"
 
 namespace hozon::api {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// Strict: no overlong forms, no surrogates, nothing past U+10FFFF.
-bool is_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80   ? 1
-                          : lead < 0xc2 ? 0
-                          : lead < 0xe0 ? 2
-                          : lead < 0xf0 ? 3
-                          : lead < 0xf5 ? 4
-                                        : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    uint32_t value = length == 1 ? lead : lead & (0xffU >> (length + 1));
-    for (size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0) != 0x80) return false;
-      value = (value << 6) | (next & 0x3fU);
-    }
-    if ((length == 3 && value < 0x800) || (length == 4 && value < 0x10000)) return false;
-    if ((value >= 0xd800 && value < 0xe000) || value > 0x10ffff) return false;
-    i += length;
-  }
-  return true;
-}
 
 Result<std::string> percent_decode(std::string_view text) {
   std::string out;

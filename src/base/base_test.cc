@@ -10,6 +10,7 @@
 #include "base/endian.h"
 #include "base/result.h"
 #include "base/task.h"
+#include "base/text.h"
 #include "base/units.h"
 
 namespace hozon {
@@ -20,6 +21,19 @@ TEST(Crc32c, MatchesThePublishedVectorAndContinues) {
   const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
   EXPECT_EQ(crc32c(bytes), 0xe3069283u);
   EXPECT_EQ(crc32c(bytes.subspan(4), crc32c(bytes.first(4))), 0xe3069283u);
+}
+
+TEST(Text, KnowsWellFormedUtf8FromEverythingElse) {
+  for (const std::string_view good :
+       {"", "a", "\x7f", "\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "a\xe6\x97\xa5z"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  for (const std::string_view bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2z", "\xe0\x9f\xbf", "\xe6\x97", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+        "a\xe6"})
+    EXPECT_FALSE(is_utf8(bad)) << bad;
+  EXPECT_EQ(utf8_length("\xe6\x97\xa5z"), 3U);
 }
 
 TEST(Units, ParsesWhatPeopleTypeAndRefusesTheRest) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "link/protocol.h"
 
 namespace hozon::link {
@@ -11,27 +12,6 @@ using nlohmann::json;
 
 constexpr size_t kTextMax = 4 * kFilePathMax + 16;  // every byte of a name written as \xHH
 constexpr size_t kDisksMax = 32;
-
-// Bytes of the valid UTF-8 character that `text` begins with; 0: none. Strict.
-size_t character_at(std::string_view text) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = at(0);
-  const size_t length = lead < 0x80   ? 1
-                        : lead < 0xc2 ? 0
-                        : lead < 0xe0 ? 2
-                        : lead < 0xf0 ? 3
-                        : lead < 0xf5 ? 4
-                                      : 0;
-  if (length == 0 || length > text.size()) return 0;
-  uint32_t value = length == 1 ? lead : lead & (0xffU >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0U) != 0x80) return 0;
-    value = (value << 6) | (at(i) & 0x3fU);
-  }
-  const bool overlong = (length == 3 && value < 0x800) || (length == 4 && value < 0x10000);
-  const bool surrogate = value >= 0xd800 && value < 0xe000;
-  return overlong || surrogate || value > 0x10ffff ? 0 : length;
-}
 
 // Nothing that moves a cursor, turns a line around or is not seen.
 bool is_plain(std::string_view character) {
@@ -50,13 +30,6 @@ bool is_plain(std::string_view character) {
   return true;
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // Text of a reader, in the form of name_text() whatever it says.
 Result<std::string> bounded_text(const json& object, std::string_view name) {
   const std::string text = HOZON_TRY(string_field(object, name));
@@ -64,7 +37,7 @@ Result<std::string> bounded_text(const json& object, std::string_view name) {
     return make_error(Code::kInvalidArgument, "field '{}' has {} bytes", name, text.size());
   std::string safe;
   for (std::string_view rest = text; !rest.empty();) {
-    const size_t length = std::max<size_t>(character_at(rest), 1);
+    const size_t length = std::max<size_t>(utf8_length(rest), 1);
     const std::string_view character = rest.substr(0, length);
     safe += character == "\\" ? std::string(character) : name_text(character);
     rest.remove_prefix(length);
@@ -90,7 +63,7 @@ Result<std::vector<std::string>> bounded_texts(const json& object, const std::st
 std::string name_text(std::string_view bytes) {
   std::string text;
   while (!bytes.empty()) {
-    const size_t length = character_at(bytes);
+    const size_t length = utf8_length(bytes);
     if (length > 0 && is_plain(bytes.substr(0, length))) {
       text += bytes.substr(0, length);
       bytes.remove_prefix(length);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/text.h"
 #include "base/units.h"
 #include "store/checker.h"
 #include "store/checkpointer.h"
@@ -28,23 +29,6 @@ namespace {
 using format::Record;
 using Records = Result<std::vector<Record>>;
 
-bool is_utf8_without_controls(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80   ? 1
-                          : lead < 0xc2 ? 0
-                          : lead < 0xe0 ? 2
-                          : lead < 0xf0 ? 3
-                          : lead < 0xf5 ? 4
-                                        : 0;
-    if (length == 0 || i + length > text.size() || lead < 0x20 || lead == 0x7f) return false;
-    for (size_t k = 1; k < length; ++k)
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
-    i += length;
-  }
-  return true;
-}
-
 Status check_volume_name(std::string_view name) {
   const auto is_alnum = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -62,8 +46,8 @@ Status check_volume_name(std::string_view name) {
 }
 
 Status check_point_name(std::string_view name) {
-  const bool good = !name.empty() && name.size() <= kPointNameMax &&
-                    is_utf8_without_controls(name) &&
+  const bool good = !name.empty() && name.size() <= kPointNameMax && is_utf8(name) &&
+                    std::ranges::none_of(name, is_control) &&
                     name.find_first_of("@/") == std::string_view::npos;
   if (!good)
     return make_error(Code::kInvalidArgument,
