@@ -384,17 +384,18 @@ Task<Status> DataPath::unmap(Target target, uint64_t offset, uint64_t length, bo
   // The last block of a volume counts as whole when the range reaches the volume's end.
   const uint64_t first = divide_up(offset, kBlockSize);
   const uint64_t stop = end == (*point)->size_bytes ? divide_up(end, kBlockSize) : end / kBlockSize;
+  uint64_t sequence = 0;
   if (first >= stop) {
     HOZON_CO_CHECK(co_await zero_part(target, offset, length));
   } else {
     HOZON_CO_CHECK(co_await zero_part(target, offset, first * kBlockSize - offset));
-    const uint64_t tail = std::min(end, stop * kBlockSize);
-    HOZON_CO_CHECK(co_await zero_part(target, tail, end - tail));
-  }
-  uint64_t sequence = 0;
-  if (first < stop) {
-    const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, stop - 1);
-    HOZON_CO_TRY(sequence, co_await unmap_blocks(target, first, stop));
+    bool is_tail_left = end > stop * kBlockSize;
+    {
+      const RangeLocks::Guard guard = co_await core_.locks.lock(target.volume_id, first, stop - 1);
+      HOZON_CO_TRY(sequence, co_await unmap_blocks(target, first, end, is_tail_left));
+    }
+    const uint64_t tail = std::max(offset, end - end % kBlockSize);
+    if (is_tail_left) HOZON_CO_CHECK(co_await zero_part(target, tail, end - tail));
   }
   co_return co_await finish(sequence, fua);
 }
@@ -423,14 +424,26 @@ Task<Status> DataPath::zero_part(Target target, uint64_t offset, uint64_t length
   co_return Status{};
 }
 
-Task<Result<uint64_t>> DataPath::unmap_blocks(Target target, uint64_t first, uint64_t end) {
+// All blocks that begin in the range; of the last one only a part may lie in it. Then it goes too
+// if it is the volume's last one, by the size of this moment, which may have changed since the call
+// came; else it is left, and `is_tail_left` set.
+Task<Result<uint64_t>> DataPath::unmap_blocks(Target target, uint64_t first, uint64_t end_offset,
+                                              bool& is_tail_left) {
   uint64_t sequence = 0;
   uint64_t leaves = 0;
+  uint64_t end = divide_up(end_offset, kBlockSize);
+  if (is_tail_left) --end;
   for (uint64_t index = first; index < end;) {
     HOZON_CO_CHECK(co_await core_.wait_journal_room(kMapRecordBytes));
     const auto found = writable(target, 0, 0);
     if (!found) co_return std::unexpected(found.error());
     Point& head = **found;
+    if (!is_tail_left && end * kBlockSize > end_offset && head.size_bytes > end_offset &&
+        !mutant(Mutant::kOldEndDiscarded)) {
+      is_tail_left = true;
+      --end;
+      continue;
+    }
     const auto count = static_cast<uint32_t>(std::min(end - index, 256 - index % 256));
     HeadMap::LeafPath path;
     const auto missing = core_.head_map.collect(head, index, count, path);

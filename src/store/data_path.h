@@ -74,7 +74,8 @@ class DataPath {
                                  std::span<const uint32_t> crcs);
   Task<Result<uint64_t>> map_piece(Target target, uint64_t for_head, uint64_t index, uint64_t block,
                                    std::span<const uint32_t> crcs);
-  Task<Result<uint64_t>> unmap_blocks(Target target, uint64_t first, uint64_t end);
+  Task<Result<uint64_t>> unmap_blocks(Target target, uint64_t first, uint64_t end_offset,
+                                      bool& is_tail_left);
   Task<Status> zero_part(Target target, uint64_t offset, uint64_t length);
   Task<Status> finish(uint64_t sequence, bool fua);
 

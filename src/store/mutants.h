@@ -34,6 +34,7 @@ enum class Mutant : uint8_t {
   kMergeIntoOtherHead,       // a partial write merges with the state before a return
   kNoRangeLock,              // writes to one block do not wait for each other
   kZeroEdgesSkipped,         // zeroes and discards leave the parts of blocks at their ends
+  kOldEndDiscarded,          // a discard takes the end of the volume for what it was at its call
   kUnloggedDiscard,          // discards leave no journal record
   kIdleAnswerEarly,          // what needs no change does not wait for what it relies on
   kFlushJoinsRunning,        // a flush takes part in a sync that began before it

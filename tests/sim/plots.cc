@@ -195,6 +195,33 @@ std::string discard_twice_at_once(uint64_t seed, uint64_t& crashes) {
   return stage.wrong();
 }
 
+// A discard reaches the end of the volume, which lies inside of a block. While it waits for a write
+// of its first block the volume grows, and the rest of its last block is written: that stays.
+std::string discard_up_to_an_end_that_moves(uint64_t seed, uint64_t&) {
+  constexpr uint64_t kBlocks = 16, kHalf = kBlock / 2, kEnd = kBlocks * kBlock - kHalf;
+  Stage stage(Stage::disks(1_MiB), seed);
+  if (!stage.create(kBlocks)) return stage.wrong();
+  stage.does(stage.pool().resize_volume("v", kEnd, true), "shrink");
+  stage.write(0, 1, 'a');
+  if (!stage.wrong().empty()) return stage.wrong();
+  const auto target = *stage.pool().target("v");
+  const IoMemory half(kHalf, true);
+  std::ranges::fill(half.span(), std::byte{'c'});
+  std::array<Status, 2> statuses;
+  std::array<bool, 2> ended{};
+  spawn(store_end(stage.fill(0, 1, 'b'), statuses[0], ended[0]));
+  spawn(store_end(stage.pool().discard(target, 512, kEnd - 512, false), statuses[1], ended[1]));
+  stage.does(stage.pool().resize_volume("v", kBlocks * kBlock, false), "grow");
+  stage.does(stage.pool().write(target, kEnd, half.span(), false), "write behind the old end");
+  stage.note(stage.session().run_until([&] { return ended[0] && ended[1]; }, "discard"));
+  if (stage.wrong().empty() && (!statuses[0] || !statuses[1])) stage.note("a request failed");
+  stage.does(stage.pool().read(target, kEnd, half.span()), "read");
+  if (std::ranges::any_of(half.span(), [](std::byte b) { return b != std::byte{'c'}; }))
+    stage.note("a discard took what was written behind its end");
+  stage.close();
+  return stage.wrong();
+}
+
 // Every cut at every event while `work` runs, each with some fates; `judge` opens what is left.
 template <typename Work, typename Judge>
 void cut_at_every_event(Stage& stage, uint64_t fates, uint64_t seed, uint64_t& crashes, Work work,
@@ -294,10 +321,11 @@ struct Plot {
   std::string_view name;
   std::string (*run)(uint64_t seed, uint64_t& crashes);
 };
-constexpr std::array<Plot, 6> kPlots = {{
+constexpr std::array<Plot, 7> kPlots = {{
     {"delete a point with a higher tree", delete_a_point_with_a_higher_tree},
     {"write while a point is reclaimed", write_while_a_point_is_reclaimed},
     {"discard twice at once", discard_twice_at_once},
+    {"discard up to an end that moves", discard_up_to_an_end_that_moves},
     {"cut with one good superblock", cut_with_one_good_superblock},
     {"write over a lost frame", write_over_a_lost_frame},
     {"fail the data of an early record", fail_the_data_of_an_early_record},
