@@ -3,7 +3,6 @@ small random pieces, before and after the defragmenter."""
 from measure import fio, overwrite_all
 from report import faster
 from systems import MIB
-from stored import LinkError
 
 LARGE = "Large requests"
 FRESH = (("randread", "64k"), ("read", "1M"), ("randwrite", "64k"), ("write", "1M"))
@@ -24,11 +23,9 @@ def run(bench, systems):
     text = "1M sequential read after random 4k overwriting of all, "
     _measure(bench, systems, "large.scattered", text + "as it is", "read", "1M", 0.6)
     hozon = next(system for system in systems if system.name == "hozon")
-    if _defragment(bench, hozon):
-        _measure(bench, systems, "large.defragmented", text + "defragmented", "read", "1M", 0.9)
-    else:
-        bench.report.section(LARGE).cell("large.defragmented", text + "defragmented", "MiB/s",
-                                         faster(0.9), "there is no defragmenter yet")
+    bench.log("defragmenting")
+    hozon.call("volume.defragment", name="disk")
+    _measure(bench, systems, "large.defragmented", text + "defragmented", "read", "1M", 0.9)
     hozon.judge()
 
 
@@ -40,14 +37,3 @@ def _measure(bench, systems, name, text, kind, block, goal):
             options = ["--norandommap=1"] if kind.startswith("rand") else []
             job = fio(system, kind, block, bench.plan.seconds, system.span, (16,), options)[16]
             cell.add(system.name, job["bytes_per_s"] / MIB)
-
-
-def _defragment(bench, hozon):
-    bench.log("defragmenting")
-    try:
-        hozon.call("pool.defragment")
-    except LinkError as error:
-        if error.code != "unimplemented":
-            raise
-        return False
-    return True

@@ -42,6 +42,7 @@ constexpr std::array kRules = {
     Rule{"/snapshots/{snapshot}/describe", control::kSnapshot},
     Rule{"/trash/{snapshot}/restore", control::kSnapshot},
     Rule{"{volume}/snapshot", control::kSnapshot},
+    Rule{"{volume}/defragment", control::kOperate},
     Rule{"/points/{point}", control::kSnapshot},
     Rule{"/groups/{group}/return", control::kReturn},
     Rule{"/v1/groups", control::kSnapshot},

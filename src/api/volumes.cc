@@ -35,6 +35,14 @@ Result<JobId> post_resize(Control& control, const Request& request, const Caller
                                      request.query_value("pool"), caller);
 }
 
+Result<JobId> post_defragment(Control& control, const Request& request, const Caller& caller) {
+  JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
+  const uint64_t rate = HOZON_TRY(fields.number_or("bytes_per_second", 0));
+  HOZON_TRY(fields.finish());
+  return control.start_volume_defragment(request.part("volume"), rate, request.query_value("pool"),
+                                         caller);
+}
+
 Result<JobId> post_snapshot(Control& control, const Request& request, const Caller& caller) {
   JsonFields fields = HOZON_TRY(JsonFields::parse(request.body));
   const std::string name = HOZON_TRY(fields.text("name"));
@@ -165,6 +173,8 @@ void add_volumes(Router& router, Control& control) {
   const std::string one = "/v1/volumes/{volume}";
   add_job_route(router, control, "POST", one + "/resize", {"pool"}, Body::kRequired,
                 bind(post_resize));
+  add_job_route(router, control, "POST", one + "/defragment", {"pool"}, Body::kOptional,
+                bind(post_defragment));
   add_job_route(router, control, "POST", one + "/snapshot", {"pool"}, Body::kRequired,
                 bind(post_snapshot));
   add_job_route(router, control, "POST", one + "/clone", {"pool"}, Body::kRequired,

@@ -27,6 +27,7 @@ CommandResult volume_list(const Arguments& args, Context& context);
 CommandResult volume_show(const Arguments& args, Context& context);
 CommandResult volume_uri(const Arguments& args, Context& context);
 CommandResult volume_resize(const Arguments& args, Context& context);
+CommandResult volume_defragment(const Arguments& args, Context& context);
 CommandResult volume_snapshot(const Arguments& args, Context& context);
 CommandResult volume_clone(const Arguments& args, Context& context);
 CommandResult volume_export(const Arguments& args, Context& context);

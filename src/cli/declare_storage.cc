@@ -78,6 +78,11 @@ void declare_volumes(CLI::App& root, Arguments& a) {
       .must_have("--size")
       .flag("--shrink", a.allow_shrink, "Allow it to become smaller (the end must be empty)")
       .text("--pool", a.pool, in_pool);
+  add_change(noun, a, "defragment", "Put its scattered blocks in order, in the background",
+             "hozon volume defragment web --rate 50M --no-wait", volume_defragment)
+      .required("VOLUME", a.object, "Name of the volume")
+      .size("--rate", a.size_bytes, "At most so many bytes a second (default: no bound)")
+      .text("--pool", a.pool, in_pool);
   add_change(noun, a, "snapshot", "Keep the state of volumes, all at one instant",
              "hozon volume snapshot data log --name before", volume_snapshot)
       .some("VOLUME", a.others, "The volumes")

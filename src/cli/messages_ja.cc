@@ -81,6 +81,8 @@ const Catalog& japanese() {
       {"Make a new volume from a point or from the volume as it is now",
        "時点または現在の状態から新しいボリュームを作成"},
       {"What to clone", "複製するもの"},
+      {"Put its scattered blocks in order, in the background",
+       "散らばったブロックをバックグラウンドで並べ直す"},
       {"Show what differs between two points, or a point and now",
        "二つの時点、または時点と現在の違いを表示"},
       {"VOLUME@POINT, or VOLUME as it is now", "VOLUME@POINT、または現在の VOLUME"},

@@ -28,6 +28,8 @@ const Catalog& japanese_questions() {
       {"Delete snapshot {} of {}?", "{1} のスナップショット {0} を削除しますか。"},
       {"Delete snapshots {} of {}?", "{1} のスナップショット {0} を削除しますか。"},
       {"Delete what is in the trash of {} for good?", "{0} のごみ箱の中身を完全に削除しますか。"},
+      {"{} of {} put side by side, {} left as it was.",
+       "{1} のうち {0} を並べ直しました（{2} はそのまま）。"},
       {"Take volume {} back to {}? Its present state is kept.",
        "ボリューム {0} を {1} に戻しますか。今の状態は残ります。"},
       {"Delete {}?", "{0} を削除しますか。"},

@@ -27,6 +27,7 @@ const Forms& storage_forms() {
        "プール「{0}」にはイメージの入る空きがありません。先にスナップショットかボリュームを削除して"
        "ください"},
       {"the scrub of pool '{}'", "プール「{0}」の検査"},
+      {"the defragmenting of volume '{}'", "ボリューム「{0}」の並べ直し"},
       {"the scrub of pool '{}' does not end", "プール「{0}」の検査が終わりません"},
       {"the scrub of pool '{}' ended with its daemon, which was restarted; start it again",
        "プール「{0}」の検査は、デーモンの再起動で途切れました。もう一度始めてください"},

@@ -92,6 +92,16 @@ CommandResult volume_resize(const Arguments& args, Context& context) {
   return ExitCode::kOk;
 }
 
+CommandResult volume_defragment(const Arguments& args, Context& context) {
+  const std::string name = HOZON_TRY(plain_volume(args.object));
+  const client::Json result =
+      HOZON_TRY(context.client().defragment_volume(name, args.size_bytes, args.pool));
+  const auto bytes = [&](const char* member) { return format_bytes(result.value(member, 0ULL)); };
+  context.printer().done(result, name, "{} of {} put side by side, {} left as it was.",
+                         bytes("moved_bytes"), bytes("examined_bytes"), bytes("left_bytes"));
+  return ExitCode::kOk;
+}
+
 CommandResult volume_snapshot(const Arguments& args, Context& context) {
   std::vector<std::string> volumes;
   for (const std::string& text : args.others) volumes.push_back(HOZON_TRY(plain_volume(text)));

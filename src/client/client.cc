@@ -353,6 +353,12 @@ Result<Json> Client::resize_volume(const std::string& name, uint64_t size_bytes,
              {{"size_bytes", size_bytes}, {"allow_shrink", allow_shrink}});
 }
 
+Result<Json> Client::defragment_volume(const std::string& name, uint64_t bytes_per_second,
+                                       const std::string& pool) {
+  return run("POST", volume_path(name) + "/defragment" + pool_query(pool),
+             {{"bytes_per_second", bytes_per_second}});
+}
+
 Result<Json> Client::snapshot_volumes(const std::vector<std::string>& volumes,
                                       const std::string& point, const std::string& pool) {
   HOZON_CHECK(!volumes.empty());

@@ -137,6 +137,8 @@ class Client {
   Result<Json> create_volume(const VolumeRequest& request);
   Result<Json> resize_volume(const std::string& name, uint64_t size_bytes, bool allow_shrink,
                              const std::string& pool);
+  Result<Json> defragment_volume(const std::string& name, uint64_t bytes_per_second,
+                                 const std::string& pool);
   // One instant for all of `volumes`.
   Result<Json> snapshot_volumes(const std::vector<std::string>& volumes, const std::string& point,
                                 const std::string& pool);

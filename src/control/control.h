@@ -106,6 +106,11 @@ class Control {
   Result<JobId> start_volume_resize(const std::string& volume, uint64_t size_bytes,
                                     bool allow_shrink, const std::string& pool = {},
                                     const Caller& caller = {});
+  // Puts blocks that only the volume itself has side by side, moving at most `bytes_per_second` (0:
+  // as fast as the disk allows), while everything goes on. Result, there when it is cancelled, too:
+  // {"examined_bytes", "moved_bytes", "left_bytes": scattered, but no room, busy or damaged}.
+  Result<JobId> start_volume_defragment(const std::string& volume, uint64_t bytes_per_second,
+                                        const std::string& pool = {}, const Caller& caller = {});
   // One instant for all volumes (of one pool). Result: {"points": [Point]}.
   Result<JobId> start_volume_snapshot(const std::vector<std::string>& volumes,
                                       const std::string& point, const std::string& pool = {},

@@ -178,7 +178,7 @@ void explain_volume(Volume& volume) {
            fmt::format("volume '{}' belongs to machine '{}'", volume.name, volume.machine),
            "hozon machine show " + volume.machine});
   }
-  for (const char* operation : {"snapshot", "clone"})
+  for (const char* operation : {"snapshot", "clone", "defragment"})
     volume.allowed_operations.emplace_back(operation);
 }
 

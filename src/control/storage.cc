@@ -161,6 +161,20 @@ Status Storage::cancel_scrub(const std::string& pool) const {
   return {};
 }
 
+Result<Storage::Defragmented> Storage::defragment(const std::string& pool,
+                                                  const std::string& volume, uint64_t offset,
+                                                  uint64_t most_bytes) const {
+  const json answer = HOZON_TRY(
+      call(pool, "volume.defragment",
+           {{"name", volume}, {"offset", offset}, {"most_bytes", most_bytes}}, kCheckPatienceMs));
+  Defragmented done;
+  done.examined_bytes = HOZON_TRY(link::u64_field(answer, "examined_bytes"));
+  done.moved_bytes = HOZON_TRY(link::u64_field(answer, "moved_bytes"));
+  done.left_bytes = HOZON_TRY(link::u64_field(answer, "left_bytes"));
+  done.next_offset = HOZON_TRY(link::u64_field(answer, "next_offset"));
+  return done;
+}
+
 Result<std::vector<link::DamagedPlace>> Storage::damaged_places(const std::string& pool) const {
   return link::damaged_places_field(HOZON_TRY(call(pool, "pool.damage", json::object())), "places");
 }

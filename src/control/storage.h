@@ -63,6 +63,15 @@ class Storage {
   Result<link::ScrubReport> scrub_report(const std::string& pool) const;
   // Returns when none runs any more.
   Status cancel_scrub(const std::string& pool) const;
+  // From `offset` on, until about `most_bytes` were looked at (Pool::defragment).
+  struct Defragmented {
+    uint64_t examined_bytes = 0;
+    uint64_t moved_bytes = 0;
+    uint64_t left_bytes = 0;
+    uint64_t next_offset = 0;  // 0: that was the end
+  };
+  Result<Defragmented> defragment(const std::string& pool, const std::string& volume,
+                                  uint64_t offset, uint64_t most_bytes) const;
   Result<std::vector<link::DamagedPlace>> damaged_places(const std::string& pool) const;
   Status checkpoint(const std::string& pool) const;
   Result<std::vector<link::VolumeInfo>> volumes(const std::string& pool) const;

@@ -170,23 +170,6 @@ Task<Answer> pool_drain(Pool& pool, Request) {
   co_return nothing();
 }
 
-Task<Answer> pool_defragment(Pool& pool, Request request) {
-  HOZON_CO_TRY(const std::string only, link::string_field_or(request.parameters, "volume", ""));
-  store::DefragmentReport all;
-  for (const store::VolumeInfo& volume : pool.volumes()) {
-    if (!only.empty() && volume.name != only) continue;
-    const auto done = co_await pool.defragment(volume.name);
-    if (!done && only.empty() && done.error().code == Code::kNotFound) continue;  // just deleted
-    if (!done) co_return std::unexpected(done.error());
-    all.bytes_examined += done->bytes_examined;
-    all.bytes_moved += done->bytes_moved;
-    all.bytes_left += done->bytes_left;
-  }
-  co_return json{{"examined_bytes", all.bytes_examined},
-                 {"moved_bytes", all.bytes_moved},
-                 {"left_bytes", all.bytes_left}};
-}
-
 Task<Answer> volume_list(Pool& pool, Request) {
   co_return json{{"volumes", to_json_array(pool.volumes())}};
 }
@@ -195,6 +178,20 @@ Task<Answer> volume_show(Pool& pool, Request request) {
   HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
   HOZON_CO_TRY(const store::VolumeInfo info, pool.volume(name));
   co_return link::encode(to_link(info));
+}
+
+// A slice of the volume; the caller goes on at next_offset, until that is 0.
+Task<Answer> volume_defragment(Pool& pool, Request request) {
+  HOZON_CO_TRY(const std::string name, link::string_field(request.parameters, "name"));
+  HOZON_CO_TRY(const uint64_t offset, link::u64_field_or(request.parameters, "offset", 0));
+  HOZON_CO_TRY(const uint64_t most_bytes,
+               link::u64_field_or(request.parameters, "most_bytes", ~uint64_t{0}));
+  HOZON_CO_TRY(const store::DefragmentReport done,
+               co_await pool.defragment(name, offset, most_bytes));
+  co_return json{{"examined_bytes", done.bytes_examined},
+                 {"moved_bytes", done.bytes_moved},
+                 {"left_bytes", done.bytes_left},
+                 {"next_offset", done.next_offset}};
 }
 
 Task<Answer> volume_create(Pool& pool, Request request) {
@@ -374,20 +371,33 @@ struct Operation {
 };
 
 constexpr std::array kOperations = {
-    Operation{"pool.stats", pool_stats},           Operation{"pool.check", pool_check},
-    Operation{"pool.checkpoint", pool_checkpoint}, Operation{"pool.drain", pool_drain},
-    Operation{"volume.list", volume_list},         Operation{"volume.show", volume_show},
-    Operation{"volume.create", volume_create},     Operation{"volume.resize", volume_resize},
-    Operation{"volume.rename", volume_rename},     Operation{"volume.delete", volume_delete},
-    Operation{"volume.snapshot", volume_snapshot}, Operation{"volume.clone", volume_clone},
-    Operation{"volume.return", volume_return},     Operation{"volume.mapped", volume_mapped},
-    Operation{"point.list", point_list},           Operation{"point.ancestors", point_ancestors},
-    Operation{"point.delete", point_delete},       Operation{"point.rename", point_rename},
-    Operation{"point.changed", point_changed},     Operation{"point.exclusive", point_exclusive},
-    Operation{"points.freed", points_freed},       Operation{"points.exclusive", points_exclusive},
-    Operation{"pool.damage", pool_damage},         Operation{"pool.scrub.start", scrub_start},
-    Operation{"pool.scrub.show", scrub_show},      Operation{"pool.scrub.cancel", scrub_cancel},
-    Operation{"pool.defragment", pool_defragment},
+    Operation{"pool.stats", pool_stats},
+    Operation{"pool.check", pool_check},
+    Operation{"pool.checkpoint", pool_checkpoint},
+    Operation{"pool.drain", pool_drain},
+    Operation{"volume.list", volume_list},
+    Operation{"volume.show", volume_show},
+    Operation{"volume.create", volume_create},
+    Operation{"volume.resize", volume_resize},
+    Operation{"volume.rename", volume_rename},
+    Operation{"volume.delete", volume_delete},
+    Operation{"volume.snapshot", volume_snapshot},
+    Operation{"volume.clone", volume_clone},
+    Operation{"volume.return", volume_return},
+    Operation{"volume.mapped", volume_mapped},
+    Operation{"point.list", point_list},
+    Operation{"point.ancestors", point_ancestors},
+    Operation{"point.delete", point_delete},
+    Operation{"point.rename", point_rename},
+    Operation{"point.changed", point_changed},
+    Operation{"point.exclusive", point_exclusive},
+    Operation{"points.freed", points_freed},
+    Operation{"points.exclusive", points_exclusive},
+    Operation{"pool.damage", pool_damage},
+    Operation{"pool.scrub.start", scrub_start},
+    Operation{"pool.scrub.show", scrub_show},
+    Operation{"pool.scrub.cancel", scrub_cancel},
+    Operation{"volume.defragment", volume_defragment},
 };
 
 }  // namespace

@@ -30,12 +30,16 @@ constexpr uint64_t kBytesPerSecond = 32_MiB;
 Defragmenter::Defragmenter(PoolCore& core)
     : core_(core), wake_(core.executor), alive_(std::make_shared<bool>(true)) {}
 
-Task<Result<DefragmentReport>> Defragmenter::run(uint64_t volume_id) {
+Task<Result<DefragmentReport>> Defragmenter::run(uint64_t volume_id, uint64_t offset,
+                                                 uint64_t most_bytes) {
   Pass pass(core_.executor);
-  for (uint64_t leaf = 0; pass.first_error;) {
+  uint64_t leaf = offset / (kLeafBlocks * kBlockSize);
+  bool is_through = false;
+  while (pass.first_error && pass.report.bytes_examined < most_bytes) {
     const auto next = co_await next_leaf(volume_id, leaf);
     if (!next) pass.first_error = std::unexpected(next.error());
-    if (!next || *next == ~uint64_t{0}) break;
+    is_through = next && *next == ~uint64_t{0};
+    if (!next || is_through) break;
     while (pass.running >= kLeavesAtOnce) co_await pass.one_done;
     ++pass.running;
     spawn(settle_in(volume_id, *next, pass));
@@ -43,7 +47,10 @@ Task<Result<DefragmentReport>> Defragmenter::run(uint64_t volume_id) {
   }
   while (pass.running > 0) co_await pass.one_done;
   HOZON_CO_CHECK(pass.first_error);
-  small_blocks_.erase(volume_id);
+  if (is_through)
+    small_blocks_.erase(volume_id);
+  else
+    pass.report.next_offset = leaf * kLeafBlocks * kBlockSize;
   co_return pass.report;
 }
 

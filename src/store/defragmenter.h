@@ -31,8 +31,8 @@ class PoolCore;
 class Defragmenter {
  public:
   explicit Defragmenter(PoolCore& core);
-  // The whole volume, now, as fast as it goes.
-  Task<Result<DefragmentReport>> run(uint64_t volume_id);
+  // Now, as fast as it goes: from `offset` on, until about `most_bytes` were examined.
+  Task<Result<DefragmentReport>> run(uint64_t volume_id, uint64_t offset, uint64_t most_bytes);
   Task<void> loop();
   void wake() { wake_.pulse(); }
   // A guest did something; `small_blocks` of it were written in small pieces.

@@ -122,6 +122,32 @@ TEST_F(DefragmenterTest, PutsScatteredBlocksSideBySide) {
   }(*this));
 }
 
+TEST_F(DefragmenterTest, GoesOnWhereTheSliceBeforeEnded) {
+  run([](DefragmenterTest& t) -> Task<void> {
+    co_await t.scatter();
+    DefragmentReport all;
+    uint64_t slices = 0;
+    do {
+      const auto slice = co_await t.pool_->defragment("v", all.next_offset, 1_MiB);
+      EXPECT_TRUE(slice);
+      if (!slice) co_return;
+      EXPECT_TRUE(slice->next_offset == 0 || slice->next_offset > all.next_offset);
+      all.bytes_examined += slice->bytes_examined;
+      all.bytes_moved += slice->bytes_moved;
+      all.next_offset = slice->next_offset;
+      ++slices;
+    } while (all.next_offset != 0 && slices <= kSize / 1_MiB);
+    EXPECT_GT(slices, 1u);
+    EXPECT_EQ(all.next_offset, 0u);
+    EXPECT_EQ(all.bytes_examined, kSize);
+    EXPECT_EQ(all.bytes_moved, kSize);
+    const auto beyond = co_await t.pool_->defragment("v", 2 * kSize);
+    EXPECT_TRUE(beyond && beyond->bytes_examined == 0 && beyond->next_offset == 0);
+    co_await t.expect_content(t.target_, t.model_);
+    co_await t.expect_sound();
+  }(*this));
+}
+
 TEST_F(DefragmenterTest, LeavesWhatASnapshotShares) {
   run([](DefragmenterTest& t) -> Task<void> {
     co_await t.scatter();

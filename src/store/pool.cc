@@ -490,10 +490,11 @@ Task<Status> Pool::drain_reclaim() {
   co_return co_await core_->reclaimer->drain();
 }
 
-Task<Result<DefragmentReport>> Pool::defragment(std::string volume) {
+Task<Result<DefragmentReport>> Pool::defragment(std::string volume, uint64_t offset,
+                                                uint64_t most_bytes) {
   HOZON_CO_CHECK(core_->usable());
   HOZON_CO_TRY(const Volume* const found, find_volume(*core_, volume));
-  co_return co_await core_->defragmenter->run(found->id);
+  co_return co_await core_->defragmenter->run(found->id, offset, most_bytes);
 }
 
 Task<Result<CheckReport>> Pool::check(bool verify_data) {

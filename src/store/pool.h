@@ -156,8 +156,10 @@ class Pool {
   Task<Status> checkpoint();
   // Waits until nothing is left to reclaim.
   Task<Status> drain_reclaim();
-  // Puts scattered blocks that only the volume's head has side by side, while I/O goes on.
-  Task<Result<DefragmentReport>> defragment(std::string volume);
+  // Puts scattered blocks that only the volume's head has side by side, while I/O goes on: from
+  // `offset` on (bytes), until about `most_bytes` of mapped data were looked at.
+  Task<Result<DefragmentReport>> defragment(std::string volume, uint64_t offset = 0,
+                                            uint64_t most_bytes = ~uint64_t{0});
   // Verifies reachability against the bitmap, every checksum (data too when `verify_data`) and
   // connected sharing of the state at the instant of the call, while I/O goes on.
   Task<Result<CheckReport>> check(bool verify_data);

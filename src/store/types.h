@@ -117,7 +117,8 @@ struct FreedBytes {
 struct DefragmentReport {
   uint64_t bytes_examined = 0;  // mapped
   uint64_t bytes_moved = 0;
-  uint64_t bytes_left = 0;  // scattered, but no room, changed meanwhile, or damaged
+  uint64_t bytes_left = 0;   // scattered, but no room, changed meanwhile, or damaged
+  uint64_t next_offset = 0;  // bytes; where another call goes on. 0: the volume's end was reached
 };
 
 // A stretch of a volume with one answer.

@@ -500,6 +500,10 @@ class KillGrid(InstanceCase):
         self.grid("volume.resize", self.volumes,
                   lambda: ("POST", "/v1/volumes/v/resize", {"size_bytes": 8 << 20}))
 
+    def test_volume_defragment(self):
+        self.grid("volume.defragment", self.volumes,
+                  lambda: ("POST", "/v1/volumes/v/defragment", {}))
+
     def test_volume_snapshot(self):
         self.grid("volume.snapshot", self.volumes,
                   lambda: ("POST", "/v1/volumes/v/snapshot", {"name": "q"}))

@@ -42,7 +42,8 @@ NEEDS = {
         POST /v1/machines/{machine}/kill
         POST /v1/jobs/{job}/cancel
         POST /v1/pools/{pool}/check
-        POST /v1/pools/{pool}/scrub""",
+        POST /v1/pools/{pool}/scrub
+        POST /v1/volumes/{volume}/defragment""",
     "snapshot": """
         POST /v1/machines/{machine}/snapshots
         POST /v1/machines/{machine}/delete-snapshots

@@ -416,7 +416,9 @@ Task<void> Admin::service() {
 Task<void> Admin::defragment() {
   const std::vector<store::VolumeInfo> volumes = world_.pool().volumes();
   if (volumes.empty()) co_return;
-  const auto done = co_await world_.pool().defragment(volumes[random_.below(volumes.size())].name);
+  const std::string name = volumes[random_.below(volumes.size())].name;
+  const uint64_t offset = random_.below(2) == 0 ? 0 : random_.below(8) * 512_KiB;
+  const auto done = co_await world_.pool().defragment(name, offset, 1 + random_.below(4_MiB));
   if (world_.dead_ || done || done.error().code == Code::kNotFound) co_return;
   if (!world_.tolerated(done.error())) world_.fail("defragment: " + done.error().what);
 }

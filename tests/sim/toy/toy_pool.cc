@@ -348,6 +348,8 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(Executor& executor, Device& data,
                                                OpenOptions) {
   auto core = std::make_unique<PoolCore>(executor, data, journal);
   HOZON_CO_CHECK(co_await core->replay());
+  // What a kill left in the page cache is built on from here.
+  HOZON_CO_CHECK(co_await core->sync());
   co_return std::unique_ptr<Pool>(new Pool(std::move(core)));
 }
 Task<Status> Pool::close() { co_return co_await core_->sync(); }
@@ -529,7 +531,9 @@ Task<Result<std::vector<std::optional<uint64_t>>>> Pool::exclusive_bytes(
 Task<Result<uint64_t>> Pool::mapped_bytes(Target) { co_return 0; }
 Task<Status> Pool::checkpoint() { co_return co_await core_->sync(); }
 Task<Status> Pool::drain_reclaim() { co_return Status(); }
-Task<Result<DefragmentReport>> Pool::defragment(std::string) { co_return DefragmentReport{}; }
+Task<Result<DefragmentReport>> Pool::defragment(std::string, uint64_t, uint64_t) {
+  co_return DefragmentReport{};
+}
 Task<Result<CheckReport>> Pool::check(bool) {
   CheckReport report;
   report.data_blocks = UINT64_MAX;
