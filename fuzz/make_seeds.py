@@ -284,6 +284,81 @@ RAM = {
 }
 
 
+# Journals of ext3 and ext4, from Linux's description of jbd2, in blocks of 1 KiB.
+JBD_UUID = bytes(range(16))
+JBD_64BIT, JBD_CHECKSUM3 = 2, 16
+
+
+def raw_crc(data, seed=0xFFFFFFFF):
+    for byte in data:
+        seed = seed >> 8 ^ TABLE[(seed ^ byte) & 0xFF]
+    return seed
+
+
+def jbd_block(kind, sequence, body=b""):
+    return (struct.pack(">III", 0xC03B3998, kind, sequence) + body).ljust(1024, b"\0")
+
+
+def jbd_sealed(block, at, seed):
+    return block[:at] + struct.pack(">I", raw_crc(block, seed)) + block[at + 4:]
+
+
+def ext_journal(features, transactions, start=1):
+    """transactions: lists of ("write", [(block, content)...]), ("revoke", [block...]), ("commit",)."""
+    checked = features & JBD_CHECKSUM3
+    seed = raw_crc(JBD_UUID)
+    blocks, sequence = [], 7
+    for transaction in transactions:
+        for kind, *values in transaction:
+            if kind == "write":
+                tags, contents = b"", []
+                for i, (number, content) in enumerate(values[0]):
+                    content = content.ljust(1024, b".")
+                    flags = (2 if i else 0) | (8 if i + 1 == len(values[0]) else 0)
+                    if content[:4] == b"\xc0\x3b\x39\x98":
+                        flags, content = flags | 1, bytes(4) + content[4:]
+                    if checked:
+                        crc = raw_crc(content, raw_crc(struct.pack(">I", sequence), seed))
+                        tags += struct.pack(">IIII", number, flags, 0, crc)
+                    else:
+                        tags += struct.pack(">IHH", number, 0, flags)
+                        tags += struct.pack(">I", 0) if features & JBD_64BIT else b""
+                    tags += b"" if i else JBD_UUID
+                    contents.append(content)
+                block = jbd_block(1, sequence, tags)
+                blocks += [jbd_sealed(block, 1020, seed) if checked else block, *contents]
+            elif kind == "revoke":
+                size = ">Q" if features & JBD_64BIT else ">I"
+                body = b"".join(struct.pack(size, number) for number in values[0])
+                block = jbd_block(5, sequence, struct.pack(">I", 16 + len(body)) + body)
+                blocks.append(jbd_sealed(block, 1020, seed) if checked else block)
+            else:
+                block = jbd_block(2, sequence)
+                blocks.append(jbd_sealed(block, 16, seed) if checked else block)
+        sequence += 1
+    room = 24
+    body = struct.pack(">IIIIIIIII", 1024, room, 1, 7, start, 0, 0, 1 | features, 0) + JBD_UUID
+    body += struct.pack(">I12xB3x", 1, 4 if checked else 0)
+    first = struct.pack(">III", 0xC03B3998, 4, 0) + body
+    first = first.ljust(1024, b"\0")
+    if checked:
+        first = jbd_sealed(first, 0xfc, 0xFFFFFFFF)
+    log = [bytes(1024)] * (room - 1)
+    for i, block in enumerate(blocks):
+        log[(start - 1 + i) % (room - 1)] = block
+    return first + b"".join(log)
+
+
+def ext_journals():
+    story = [[("write", [(100, b"one"), (101, b"\xc0\x3b\x39\x98 two")]), ("commit",)],
+             [("revoke", [100]), ("write", [(102, b"three")]), ("commit",)],
+             [("write", [(103, b"never")])]]
+    put("ext_journal", "plain", ext_journal(0, story))
+    put("ext_journal", "64bit", ext_journal(JBD_64BIT, story))
+    put("ext_journal", "checked", ext_journal(JBD_64BIT | JBD_CHECKSUM3, story))
+    put("ext_journal", "wrapped", ext_journal(0, story, start=20))
+
+
 def main():
     for name, data in HTTP.items():
         put("http_request", name, data)
@@ -311,6 +386,7 @@ def main():
         put("journal_frame", name, frame(data))
     put("journal_frame", "everything", frame(*RECORDS.values()))
     put("journal_frame", "no_records", frame())
+    ext_journals()
 
 
 if __name__ == "__main__":

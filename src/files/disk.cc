@@ -65,16 +65,23 @@ std::string type_name(TSK_FS_TYPE_ENUM type) {
 }
 
 // Of the superblock of ext2, ext3 and ext4.
-void add_ext_facts(const std::string& head, link::Filesystem& found) {
-  constexpr size_t kSuper = 1024, kIncompatible = 96, kLabel = 120, kLabelBytes = 16;
-  constexpr unsigned kNeedsRecovery = 4;
-  if (head.size() < kSuper + kLabel + kLabelBytes) return;
-  const std::string label = head.substr(kSuper + kLabel, kLabelBytes);
-  found.label = link::name_text(label.substr(0, label.find('\0')));
-  if ((static_cast<unsigned char>(head[kSuper + kIncompatible]) & kNeedsRecovery) != 0)
-    found.note =
-        "was in use: what the guest changed in the seconds before the snapshot may be missing, "
-        "because the journal is not replayed; a snapshot with --quiesce require has everything";
+std::string ext_label(const std::string& head) {
+  constexpr size_t kLabel = 1024 + 120, kLabelBytes = 16;
+  if (head.size() < kLabel + kLabelBytes) return {};
+  const std::string label = head.substr(kLabel, kLabelBytes);
+  return link::name_text(label.substr(0, label.find('\0')));
+}
+
+std::string note_of_use(const JournalOverlay& overlay) {
+  if (overlay.failure().empty())
+    return "was in use: shown as after a power cut, with its journal replayed; what the guest had "
+           "not written yet is missing, and a snapshot with --quiesce require has everything";
+  return "was in use, and files of the last seconds may be missing or old: " + overlay.failure() +
+         "; a snapshot with --quiesce require has everything";
+}
+
+bool has_journal(TSK_FS_TYPE_ENUM type) {
+  return type == TSK_FS_TYPE_EXT3 || type == TSK_FS_TYPE_EXT4;
 }
 
 // 1 to 4 and 5... as Linux numbers partitions of an MBR, the entry's number for a GPT; 0: no such.
@@ -128,18 +135,32 @@ Result<std::unique_ptr<Disk>> Disk::open(Fd socket, std::string name,
 
 Disk::~Disk() { ::nbd_close(handle_); }
 
-Status Disk::read(uint64_t offset, char* into, size_t length) {
-  while (length > 0) {
-    const size_t piece = std::min(length, kRequestMax);
-    if (::nbd_pread(handle_, into, piece, offset, 0) != 0) {
+Status Disk::read(uint64_t offset, std::span<std::byte> into) {
+  while (!into.empty()) {
+    const size_t piece = std::min(into.size(), kRequestMax);
+    if (::nbd_pread(handle_, into.data(), piece, offset, 0) != 0) {
       read_failure_ = fmt::format("byte {} of disk {}: {}", offset, name_, nbd_reason());
       return make_error(Code::kIo, "{}", read_failure_);
     }
     offset += piece;
-    into += piece;
-    length -= piece;
+    into = into.subspan(piece);
   }
   return {};
+}
+
+Status Disk::read_patched(uint64_t offset, std::span<std::byte> into) {
+  HOZON_TRY(read(offset, into));
+  const auto read_copy = [this](uint64_t at, std::span<std::byte> bytes) {
+    return read(at, bytes);
+  };
+  for (const auto& overlay : overlays_) HOZON_TRY(overlay->patch(offset, into, read_copy));
+  return {};
+}
+
+const JournalOverlay* Disk::overlay_at(uint64_t offset) const {
+  const auto found = std::ranges::find_if(
+      overlays_, [offset](const auto& overlay) { return overlay->offset() == offset; });
+  return found == overlays_.end() ? nullptr : found->get();
 }
 
 // The library asks for what it likes; the end of a disk is a short answer, as of a file.
@@ -150,10 +171,11 @@ ssize_t Disk::read_image(TSK_IMG_INFO* info, TSK_OFF_T offset, char* into, size_
   length = std::min<uint64_t>(length, disk.size_bytes_ - from);
   const uint64_t first = from / kUnit * kUnit;
   const uint64_t end = std::min((from + length + kUnit - 1) / kUnit * kUnit, disk.size_bytes_);
+  const std::span bytes = std::as_writable_bytes(std::span(into, length));
   if (first == from && end == from + length)
-    return disk.read(from, into, length) ? static_cast<ssize_t>(length) : -1;
-  std::string whole(end - first, '\0');
-  if (!disk.read(first, whole.data(), whole.size())) return -1;
+    return disk.read_patched(from, bytes) ? static_cast<ssize_t>(length) : -1;
+  std::vector<std::byte> whole(end - first);
+  if (!disk.read_patched(first, whole)) return -1;
   std::memcpy(into, whole.data() + (from - first), length);
   return static_cast<ssize_t>(length);
 }
@@ -167,11 +189,23 @@ std::string Disk::head_of(uint64_t offset) {
   return head;
 }
 
-OpenFilesystem open_filesystem(Disk& disk, uint64_t offset) {
-  OpenFilesystem info(
-      ::tsk_fs_open_img(disk.image(), static_cast<TSK_OFF_T>(offset), TSK_FS_TYPE_DETECT));
-  if (info && type_name(info->ftype).empty()) info.reset();
-  return info;
+OpenFilesystem Disk::open_filesystem(uint64_t offset) {
+  const auto open = [&] {
+    OpenFilesystem info(
+        ::tsk_fs_open_img(image(), static_cast<TSK_OFF_T>(offset), TSK_FS_TYPE_DETECT));
+    if (info && type_name(info->ftype).empty()) info.reset();
+    return info;
+  };
+  OpenFilesystem info = open();
+  if (!info || !has_journal(info->ftype) || overlay_at(offset) != nullptr) return info;
+  overlays_.push_back(std::make_unique<JournalOverlay>(
+      *info, [this](uint64_t at, std::span<std::byte> bytes) { return read(at, bytes); }));
+  (void)take_read_failure();  // of the journal: told with the file system
+  if (overlays_.back()->is_empty()) return info;
+  // Again, from the beginning: nothing that the library has read so far counts any more.
+  info.reset();
+  std::ranges::fill(image_.info.cache_len, 0);
+  return open();
 }
 
 link::Filesystem Disk::look_at(std::string name, uint64_t offset, uint64_t size) {
@@ -194,11 +228,13 @@ link::Filesystem Disk::look_at(std::string name, uint64_t offset, uint64_t size)
     found.reason = found.type + " is not read yet";
     return found;
   }
-  const OpenFilesystem open = open_filesystem(*this, offset);
+  const OpenFilesystem open = open_filesystem(offset);
   const std::string reason = tsk_reason();
   if (open) {
     found.type = type_name(open->ftype);
-    if (found.type.starts_with("ext")) add_ext_facts(head, found);
+    if (found.type.starts_with("ext")) found.label = ext_label(head);
+    const JournalOverlay* const overlay = overlay_at(offset);
+    if (overlay != nullptr && overlay->was_in_use()) found.note = note_of_use(*overlay);
     return found;
   }
   const bool blank = std::ranges::all_of(head, [](char c) { return c == 0; });

@@ -2,19 +2,23 @@
 // One disk of a snapshot as The Sleuth Kit sees an image: bytes that come over NBD, and the file
 // systems in it, found by a partition table (MBR, GPT) or at its very beginning.
 //
-// Nothing here writes: the export is a point, which takes no writes, and no write is ever sent.
+// Nothing here writes: the export is a point, which takes no writes, and no write is ever sent. A
+// file system that was in use is shown as it is after its journal was replayed, where that is ext3
+// or ext4 (journal_overlay.h).
 // Threading: one thread.
 #pragma once
 
 #include <tsk/libtsk.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "files/journal_overlay.h"
 #include "link/file_query.h"
 
 struct nbd_handle;
@@ -23,6 +27,11 @@ namespace hozon::files {
 
 // What The Sleuth Kit says of the last thing that failed, and forgets it.
 std::string tsk_reason();
+
+struct FilesystemCloser {
+  void operator()(TSK_FS_INFO* info) const { ::tsk_fs_close(info); }
+};
+using OpenFilesystem = std::unique_ptr<TSK_FS_INFO, FilesystemCloser>;
 
 class Disk {
  public:
@@ -42,6 +51,8 @@ class Disk {
   // In the order of their places, at most kFilesystemsMax. What is in a partition and is no file
   // system that is read is listed with the reason.
   std::vector<link::Filesystem> filesystems();
+  // Null: it is none that is read.
+  OpenFilesystem open_filesystem(uint64_t offset);
 
  private:
   // The library hands out a pointer to its part, which is the first member.
@@ -51,7 +62,9 @@ class Disk {
   };
   Disk(nbd_handle* handle, std::string name, uint64_t size_bytes);
   static ssize_t read_image(TSK_IMG_INFO* info, TSK_OFF_T offset, char* into, size_t length);
-  Status read(uint64_t offset, char* into, size_t length);
+  Status read(uint64_t offset, std::span<std::byte> into);
+  Status read_patched(uint64_t offset, std::span<std::byte> into);
+  const JournalOverlay* overlay_at(uint64_t offset) const;
   std::string head_of(uint64_t offset);
   link::Filesystem look_at(std::string name, uint64_t offset, uint64_t size);
 
@@ -60,13 +73,8 @@ class Disk {
   uint64_t size_bytes_;
   Image image_{};
   std::string read_failure_;
+  std::vector<std::unique_ptr<JournalOverlay>>
+      overlays_;  // of the file systems that were looked at
 };
-
-struct FilesystemCloser {
-  void operator()(TSK_FS_INFO* info) const { ::tsk_fs_close(info); }
-};
-using OpenFilesystem = std::unique_ptr<TSK_FS_INFO, FilesystemCloser>;
-// Null: it is none that is read.
-OpenFilesystem open_filesystem(Disk& disk, uint64_t offset);
 
 }  // namespace hozon::files

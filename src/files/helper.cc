@@ -62,7 +62,7 @@ std::string names_of(const std::vector<link::Filesystem>& all) {
 }
 
 Result<std::unique_ptr<Tree>> open_tree(Disk& disk, const link::Filesystem& which) {
-  OpenFilesystem open = open_filesystem(disk, which.offset_bytes);
+  OpenFilesystem open = disk.open_filesystem(which.offset_bytes);
   if (!open)
     return make_error(Code::kWrongState, "file system {} cannot be opened: {}", which.name,
                       tsk_reason());
