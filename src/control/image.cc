@@ -157,9 +157,10 @@ Result<Image> inspect_image(const std::string& path, const std::string& qemu_img
 
 Status import_image(const Image& image, const std::string& uri, const std::string& qemu_img,
                     const std::function<bool(uint64_t)>& on_progress) {
-  // -t writeback: qemu-img's default would never flush the target.
+  // -t writeback: qemu-img's default would never flush the target. -W: a volume takes its blocks in
+  // any order, and one write at a time would leave the disk idle.
   const std::string complaint =
-      HOZON_TRY(run_qemu_img({qemu_img, "convert", "-n", "-p", "-t", "writeback", "-f",
+      HOZON_TRY(run_qemu_img({qemu_img, "convert", "-n", "-p", "-W", "-t", "writeback", "-f",
                               image.format, "-O", "raw", image.path, uri},
                              image.size_bytes, on_progress));
   if (complaint.empty()) return {};

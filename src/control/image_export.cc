@@ -29,8 +29,8 @@ Status sync_path(const std::string& path, int flags) {
 }
 
 // Past the host's page cache where the filesystem can do that: an image is larger than what should
-// be pushed out of it, and its writing does not wait for one long sync at the end. Else with a
-// cache that is flushed, which qemu-img's default never does.
+// be pushed out of it, its writing does not wait for one long sync at the end, and what is compared
+// is what the disk has. Else with a cache that is flushed, which qemu-img's default never does.
 const char* cache_mode(const std::string& partial) {
   const Fd direct(::open(partial.c_str(), O_WRONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC));
   return direct ? "none" : "writeback";
@@ -85,7 +85,8 @@ Status compare_image(const std::string& uri, uint64_t size_bytes, const std::str
                      const std::string& format, const std::string& qemu_img,
                      const std::function<bool(uint64_t)>& on_progress) {
   const std::string complaint =
-      HOZON_TRY(run_qemu_img({qemu_img, "compare", "-p", "-f", "raw", "-F", format, uri, partial},
+      HOZON_TRY(run_qemu_img({qemu_img, "compare", "-p", "-T", cache_mode(partial), "-f", "raw",
+                              "-F", format, uri, partial},
                              size_bytes, on_progress));
   if (complaint.empty()) return {};
   return make_error(Code::kCorruption, "image '{}' is not what was exported: {}", partial,
