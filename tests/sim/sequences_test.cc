@@ -10,11 +10,12 @@
 #include <cerrno>
 
 #include "cut_count.h"
+#include "share.h"
 
 namespace hozon::sim {
 namespace {
 
-constexpr uint64_t kCutsLeast = 10'000;
+constexpr uint64_t kCutsLeast = 10'000 / kShare;
 
 CutCount& g_count = count_cuts(kCutsLeast);
 
@@ -40,21 +41,24 @@ TEST(Sequences, OfOneOperationSurviveACrashAtEveryEvent) {
 TEST(Sequences, OfOneOperationSurviveACrashAtEveryEventOfTheirRecovery) {
   TrialCounters total;
   for (uint64_t index = 0; index < kStepKinds; ++index) {
-    const std::string wrong = run_trial(
-        {.steps = sequence(index, 1), .random_fates = 1, .depth = 1, .nested_percent = 100}, total);
+    const std::string wrong = run_trial({.steps = sequence(index, 1),
+                                         .random_fates = 1,
+                                         .depth = 1,
+                                         .nested_percent = 100 / kShare},
+                                        total);
     ASSERT_EQ(wrong, "");
   }
-  EXPECT_GT(total.crashes.during_recovery, 5000u);
+  EXPECT_GT(total.crashes.during_recovery, 5000 / kShare);
   g_count.add(total.crashes);
 }
 
 TEST(Sequences, SurviveACrashInTheRecoveryFromTheRecoveryOfARecovery) {
   TrialCounters total;
   const std::vector<Step> steps = {Step::kWrite, Step::kReturn, Step::kDeletePoint};
-  const std::string wrong =
-      run_trial({.steps = steps, .random_fates = 4, .depth = 3, .nested_percent = 30}, total);
+  const std::string wrong = run_trial(
+      {.steps = steps, .random_fates = 4, .depth = 3, .nested_percent = 30 / kShare}, total);
   ASSERT_EQ(wrong, "");
-  EXPECT_GT(total.crashes.during_recovery, 1000u);
+  EXPECT_GT(total.crashes.during_recovery, 1000 / (kShare * kShare));
   g_count.add(total.crashes);
 }
 
@@ -82,7 +86,7 @@ void fail_every_call(const Failing& failing, bool sticky) {
   TrialCounters total;
   for (const std::vector<Step>& steps : workloads()) {
     uint64_t nth = 1, fired = 1;
-    for (; fired > 0 && nth < kMost; ++nth) {
+    for (; fired > 0 && nth < kMost; nth += kShare) {
       TrialCounters counters;
       const FaultRule rule{failing.kind, failing.disk, nth, failing.error, sticky, 0, 0};
       const std::string wrong =
@@ -94,7 +98,7 @@ void fail_every_call(const Failing& failing, bool sticky) {
     }
     EXPECT_LT(nth, kMost);
   }
-  EXPECT_GT(total.crashes.faults, 3u) << "nothing was made to fail";
+  EXPECT_GT(total.crashes.faults, kShare == 1 ? 3u : 0u) << "nothing was made to fail";
   g_count.add(total.crashes);
 }
 

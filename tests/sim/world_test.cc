@@ -10,12 +10,13 @@
 #include <cstring>
 
 #include "cut_count.h"
+#include "share.h"
 
 namespace hozon::sim {
 namespace {
 
 constexpr uint64_t kTwiceEvery = 20;
-constexpr uint64_t kCutsLeast = 20'000;
+constexpr uint64_t kCutsLeast = 20'000 / kShare;
 
 CutCount& g_count = count_cuts(kCutsLeast);
 
@@ -44,24 +45,24 @@ WorldCounters run_worlds(uint64_t seeds, MakeOptions make_options) {
 
 TEST(World, SurvivesKillsAndCutsAtRandomInstants) {
   const WorldCounters total =
-      run_worlds(140, [](uint64_t seed) { return WorldOptions{.seed = seed}; });
+      run_worlds(140 / kShare, [](uint64_t seed) { return WorldOptions{.seed = seed}; });
   // A suite that injects nothing is green, too.
-  EXPECT_GT(total.crashes.cuts, 9000u);
-  EXPECT_GT(total.crashes.kills, 2000u);
-  EXPECT_GT(total.crashes.during_recovery, 1000u);
-  EXPECT_GT(total.crashes.torn, 300u);
-  EXPECT_GT(total.snapshots, 500u);
-  EXPECT_GT(total.groups, 500u);
-  EXPECT_GT(total.returns, 200u);
-  EXPECT_GT(total.clones, 100u);
-  EXPECT_GT(total.deletes, 800u);
-  EXPECT_GT(total.listed, 10'000u);
-  EXPECT_GT(total.audited, 3000u);
-  EXPECT_GT(total.early_writes, 500u);
+  EXPECT_GT(total.crashes.cuts, 9000 / kShare);
+  EXPECT_GT(total.crashes.kills, 2000 / kShare);
+  EXPECT_GT(total.crashes.during_recovery, 1000 / kShare);
+  EXPECT_GT(total.crashes.torn, 300 / kShare);
+  EXPECT_GT(total.snapshots, 500 / kShare);
+  EXPECT_GT(total.groups, 500 / kShare);
+  EXPECT_GT(total.returns, 200 / kShare);
+  EXPECT_GT(total.clones, 100 / kShare);
+  EXPECT_GT(total.deletes, 800 / kShare);
+  EXPECT_GT(total.listed, 10'000 / kShare);
+  EXPECT_GT(total.audited, 3000 / kShare);
+  EXPECT_GT(total.early_writes, 500 / kShare);
 }
 
 TEST(World, SurvivesWithASmallJournalAndASmallPool) {
-  run_worlds(25, [](uint64_t seed) {
+  run_worlds(25 / kShare, [](uint64_t seed) {
     return WorldOptions{.seed = 10'000 + seed,
                         .data_bytes = 4_MiB,
                         .journal_bytes = 128_KiB,
@@ -72,17 +73,18 @@ TEST(World, SurvivesWithASmallJournalAndASmallPool) {
 }
 
 TEST(World, SurvivesFailingDevices) {
-  const WorldCounters total = run_worlds(
-      60, [](uint64_t seed) { return WorldOptions{.seed = 20'000 + seed, .faults = true}; });
-  EXPECT_GT(total.crashes.faults, 100u);
+  const WorldCounters total = run_worlds(60 / kShare, [](uint64_t seed) {
+    return WorldOptions{.seed = 20'000 + seed, .faults = true};
+  });
+  EXPECT_GT(total.crashes.faults, 100 / kShare);
 }
 
 TEST(World, SurvivesACrashAtEveryEventOfAWorkload) {
-  const WorldCounters total = run_worlds(3, [](uint64_t seed) {
+  const WorldCounters total = run_worlds(kShare == 1 ? 3 : 1, [](uint64_t seed) {
     return WorldOptions{
         .seed = 30'000 + seed, .lives = 2, .steps_per_life = 60, .recovery_depth = 1, .walk = true};
   });
-  EXPECT_GT(total.crashes.cuts, 2000u);
+  EXPECT_GT(total.crashes.cuts, 2000 / kShare);
 }
 
 TEST(World, RepeatsItsHistoryWithTheSameSeed) {
@@ -101,7 +103,7 @@ uint64_t fail_every_operation_of(uint64_t seed, IoOp::Kind kind, int disk, int e
                                  uint64_t step) {
   constexpr uint64_t kMost = 2000;
   uint64_t nth = 1;
-  for (; nth < kMost; nth += step) {
+  for (; nth < kMost; nth += step * kShare) {
     World world(WorldOptions{.seed = seed,
                              .lives = 2,
                              .steps_per_life = 60,
@@ -119,7 +121,7 @@ uint64_t fail_every_operation_of(uint64_t seed, IoOp::Kind kind, int disk, int e
 
 void fail_every_operation(IoOp::Kind kind, int disk, int error, bool sticky, uint64_t step) {
   uint64_t failed = 0;
-  for (uint64_t seed = 50'001; seed <= 50'004; ++seed)
+  for (uint64_t seed = 50'001; seed <= 50'000 + (kShare == 1 ? 4 : 1); ++seed)
     failed += fail_every_operation_of(seed, kind, disk, error, sticky, step);
   EXPECT_GT(failed, 0u) << "nothing was made to fail";
 }
