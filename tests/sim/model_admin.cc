@@ -239,6 +239,8 @@ uint64_t Model::distinct_blocks() const {
       if (*block != kZeros) seen.emplace(index, *block);
   for (const auto& [uid, volume] : volumes) {
     for (const auto& [index, held] : volume.head) {
+      // A write that waits is remembered past the end that a return or shrinking has left.
+      if (index * kPageSize >= volume.size_bytes) continue;
       PointBlock block{};
       for (size_t s = 0; s < kSectorsPerBlock; ++s)
         for (const Value& value : held->sectors[s])
