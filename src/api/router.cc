@@ -31,6 +31,13 @@ Result<std::string> percent_decode(std::string_view text) {
   return out;
 }
 
+// As forms are sent (WHATWG URL, application/x-www-form-urlencoded), which most clients do.
+Result<std::string> query_decode(std::string_view text) {
+  std::string spaced(text);
+  std::ranges::replace(spaced, '+', ' ');
+  return percent_decode(spaced);
+}
+
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> pieces;
   while (true) {
@@ -92,9 +99,9 @@ Result<Target> parse_target(std::string_view target) {
   for (const std::string_view pair : split(target.substr(question + 1), '&')) {
     if (pair.empty()) continue;
     const size_t equals = pair.find('=');
-    const std::string word = HOZON_TRY(percent_decode(pair.substr(0, equals)));
+    const std::string word = HOZON_TRY(query_decode(pair.substr(0, equals)));
     const std::string value =
-        equals == std::string_view::npos ? "" : HOZON_TRY(percent_decode(pair.substr(equals + 1)));
+        equals == std::string_view::npos ? "" : HOZON_TRY(query_decode(pair.substr(equals + 1)));
     if (!out.query.emplace(word, value).second)
       return make_error(Code::kInvalidArgument, "the query word '{}' is there twice", word);
   }

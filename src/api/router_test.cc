@@ -47,6 +47,14 @@ TEST(Router, DecodesNamedParts) {
   EXPECT_EQ(ask("POST", "/v1/things/m/snapshots/s%40/return").body, "machine=m;snapshot=s@;");
 }
 
+TEST(Router, APlusIsASpaceInAQueryAndItselfInAPath) {
+  EXPECT_EQ(ask("GET", "/v1/things/a+b").body, "machine=a+b;");
+  const auto target = parse_target("/v1/things?state=a+b%2bc&x+y=");
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->query.at("state"), "a b+c");
+  EXPECT_TRUE(target->query.contains("x y"));
+}
+
 TEST(Router, RefusesWithTheRightStatus) {
   EXPECT_EQ(ask("GET", "/v1/things?state=up").status, 200);
   EXPECT_EQ(ask("GET", "/v1/nothing").status, 404);
