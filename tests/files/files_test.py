@@ -342,6 +342,32 @@ class FilesTest(InstanceCase):
         self.assertEqual(self.content("/ETC/FsTab"), b"/dev/vda1 / ext4\n")
         self.assertEqual(self.content("/big"), pathlib.Path(self.tree, "big").read_bytes())
 
+    def test_ntfs_gives_back_what_its_own_tools_wrote(self):
+        path = self.file("image.ntfs", mib=24)
+        run("mkntfs", "-F", "-q", "-f", path)
+        odd = self.file("odd", b"x" * 4097)
+        for source, name in ((self.tree + "/big", "big"), (odd, "日本 語.txt"),
+                             (self.tree + "/etc/fstab", "FsTab")):
+            run("ntfscp", "-f", path, source, "/" + name)
+        self.machine_of(mbr_of([(1, 24, pathlib.Path(path).read_bytes())], 26))
+        system = self.get(self.path + "/filesystems")["items"][0]
+        self.assertEqual((system["name"], system["type"], system["readable"]), ("vda1", "ntfs", True))
+        self.assertEqual(set(self.names_at("/")), {"big", "日本 語.txt", "FsTab"})
+        self.assertEqual(self.content("/big"), pathlib.Path(self.tree, "big").read_bytes())
+        self.assertEqual(self.content("/日本 語.txt"), b"x" * 4097)
+        self.assertEqual(self.content("/fstab"), b"/dev/vda1 / ext4\n")
+
+    def test_a_disc_shows_the_names_of_windows_or_else_the_short_ones(self):
+        path = self.file("image.iso")
+        for option, shown in (("-J", str), ("-R", str.upper)):  # Rock Ridge is not read by the library
+            run("genisoimage", "-quiet", option, "-o", path, self.tree + "/etc")
+            self.machine_of(pathlib.Path(path).read_bytes())
+            self.assertEqual(self.get(self.path + "/filesystems")["items"][0]["type"], "iso9660")
+            self.assertLessEqual({shown(name) for name in ("fstab", "deep", "empty")},
+                                 set(self.names_at("/")))
+            self.assertEqual(self.content("/" + shown("fstab")), b"/dev/vda1 / ext4\n")
+            self.assertEqual(self.content("/" + shown("deep/er/x")), b"x" * 5000)
+
     def test_an_empty_disk_and_one_of_nonsense(self):
         self.machine_of(b"\0" * MIB, random.Random(4).randbytes(MIB))
         systems = self.get(self.path + "/filesystems")["items"]
