@@ -18,7 +18,7 @@ if(HOZON_SANITIZE)
   add_link_options(-fsanitize=${HOZON_SANITIZE})
   # With sanitizers GCC 12 sees impossible overlaps in the concatenation of strings (its bug 105651).
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-Wno-restrict)
+    add_compile_options(-Wno-restrict -Wno-free-nonheap-object)
   endif()
 endif()
 

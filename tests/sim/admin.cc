@@ -166,7 +166,7 @@ Task<void> Admin::create() {
   if (world_.model_.volumes.size() >= world_.options_.volumes_max)
     co_return co_await delete_point();
   uint64_t size = random_.between(4, 96) * kPageSize;
-  if (random_.chance(1, 4)) size -= kSectorSize * random_.below(kSectorsPerBlock);
+  if (random_.chance(1, 2)) size -= kSectorSize * random_.below(kSectorsPerBlock);
   if (world_.options_.big_volumes && random_.chance(1, 3))
     size = random_.pick<uint64_t>({2_MiB, 256_MiB + 64_KiB, 1_TiB});
   const std::string name = world_.new_name('v');

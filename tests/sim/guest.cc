@@ -6,6 +6,11 @@
 #include "io_memory.h"
 
 namespace hozon::sim {
+namespace {
+
+constexpr uint64_t kEndSectorsMost = 128;
+
+}  // namespace
 
 Task<void> Guest::run() {
   while (!world_.dead_ && world_.steps_left_ > 0 && world_.failure_.empty()) {
@@ -67,7 +72,10 @@ std::optional<Guest::Range> Guest::pick_range(bool for_write) {
   range.count = pick_length();
   if (range.count % kSectorsPerBlock == 0)
     range.sector = range.sector / kSectorsPerBlock * kSectorsPerBlock;
-  range.count = std::min(range.count, end_sector - range.sector);
+  // Often up to the very end, which may lie inside of a block.
+  const uint64_t left = end_sector - range.sector;
+  range.count =
+      left <= kEndSectorsMost && random_.chance(1, 8) ? left : std::min(range.count, left);
   if (!targets_.contains(range.volume)) {
     const auto target = world_.pool().target(volume.name);
     if (!target) return std::nullopt;  // its deletion runs
