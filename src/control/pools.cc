@@ -52,9 +52,12 @@ Result<Pool> Core::pool_view(const std::string& name) {
   pool.damaged = stats->damaged;
   if (pool.damaged > 0) {
     pool.state = "damaged";
-    pool.message = fmt::format(
-        "{} place{} cannot be read: restore what is touched from elsewhere or delete it",
-        pool.damaged, pool.damaged == 1 ? "" : "s");
+    pool.message =
+        pool.damaged == 1
+            ? "1 place cannot be read: restore what is touched from elsewhere or delete it"
+            : fmt::format(
+                  "{} places cannot be read: restore what is touched from elsewhere or delete it",
+                  pool.damaged);
     if (const auto places = storage.damaged_places(name)) pool.damage = damage_json(name, *places);
   }
   if (stats->parked) {

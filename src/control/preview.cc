@@ -69,11 +69,9 @@ Status choose_disk(Core& core, const PreviewRequest& request, const Disk& disk, 
 
 // Why the memory cannot meet these disks and settings; empty: it can.
 std::string memory_obstacle(const PreviewPlan& plan, const SnapshotRow& memory) {
-  const auto named = [](const std::optional<SnapshotRow>& row) {
-    return row ? "'" + row->name + "'" : std::string("the present state");
-  };
-  if (!plan.settings || plan.settings->uuid != memory.uuid)
-    return fmt::format("the settings would be of {}", named(plan.settings));
+  if (!plan.settings) return "the settings would be of the present state";
+  if (plan.settings->uuid != memory.uuid)
+    return fmt::format("the settings would be of '{}'", plan.settings->name);
   for (const Disk& disk : attached_disks(plan.after)) {
     const auto from = plan.disks.find(disk.id);
     if (from == plan.disks.end())

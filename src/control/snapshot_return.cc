@@ -65,13 +65,16 @@ Status start_again(Core& core, JobRun& run, const ReturnPlan& plan, Story& story
   return {};
 }
 
-std::string parts_in_words(const ReturnPlan& plan) {
-  if (plan.record.is_whole && plan.record.settings && !plan.record.disks.empty())
-    return "disks and settings are";
-  std::string words = fmt::format("{}", fmt::join(plan.record.disks, ", "));
-  if (plan.record.settings) words += words.empty() ? "settings" : " and settings";
-  const bool one = plan.record.disks.size() == 1 && !plan.record.settings;
-  return words + (one ? " is" : " are");
+// Which parts of the machine are those of the snapshot now.
+std::string parts_sentence(const ReturnPlan& plan) {
+  const std::string& name = plan.target.name;
+  const std::string disks = fmt::format("{}", fmt::join(plan.record.disks, ", "));
+  if (disks.empty()) return fmt::format("settings are those of '{}'", name);
+  if (plan.record.is_whole && plan.record.settings)
+    return fmt::format("disks and settings are those of '{}'", name);
+  if (plan.record.settings) return fmt::format("{} and settings are those of '{}'", disks, name);
+  if (plan.record.disks.size() > 1) return fmt::format("{} are those of '{}'", disks, name);
+  return fmt::format("{} is that of '{}'", disks, name);
 }
 
 std::vector<std::string> names_of(const std::vector<SnapshotRow>& rows) {
@@ -81,10 +84,8 @@ std::vector<std::string> names_of(const std::vector<SnapshotRow>& rows) {
 }
 
 std::vector<std::string> first_sentences(const ReturnPlan& plan) {
-  const bool one = plan.record.disks.size() == 1 && !plan.record.settings;
   std::vector<std::string> steps = {
-      fmt::format("{} {} of '{}'", parts_in_words(plan), one ? "that" : "those", plan.target.name),
-      fmt::format("the state that was left is kept as '{}'", plan.kept.name)};
+      parts_sentence(plan), fmt::format("the state that was left is kept as '{}'", plan.kept.name)};
   if (!plan.discarded.empty())
     steps.push_back(fmt::format("in the trash: {}", fmt::join(names_of(plan.discarded), ", ")));
   if (!plan.record.disks.empty()) steps.emplace_back("new VM generation id");
