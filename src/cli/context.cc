@@ -61,14 +61,15 @@ std::string progress_line(const client::Job& job, size_t columns) {
     const uint64_t done = std::min(job.progress_done, job.progress_total);
     const double share = static_cast<double>(done) / static_cast<double>(job.progress_total);
     const auto filled = static_cast<size_t>(share * kBarWidth);
-    line = fmt::format("[{}{}] {:3}%  {} of {}  ", std::string(filled, '#'),
-                       std::string(kBarWidth - filled, ' '), static_cast<int>(share * 100),
-                       format_bytes(done), format_bytes(job.progress_total));
-    if (job.eta_ms) line += fmt::format("{} left  ", duration_text(*job.eta_ms * 1000));
+    line =
+        fmt::format("[{}{}] {:3}%  {}  ", std::string(filled, '#'),
+                    std::string(kBarWidth - filled, ' '), static_cast<int>(share * 100),
+                    say_filled("{} of {}", format_bytes(done), format_bytes(job.progress_total)));
+    if (job.eta_ms) line += say_filled("{} left", duration_text(*job.eta_ms * 1000)) + "  ";
   }
-  line += printable(job.step.empty() ? job.kind : job.step);
-  while (display_width(line) >= columns && !line.empty()) line.pop_back();
-  return line;
+  line += printable(job.step.empty() ? job.kind : say_sentence(job.step));
+  // The last column stays free: some terminals begin a new line when it is written.
+  return columns > 1 ? cut_to_width(line, columns - 1) : "";
 }
 
 void ProgressBar::update(const client::Job& job) {

@@ -38,7 +38,7 @@ CommandResult job_list(const Arguments& args, Context& context) {
     for (const client::Job& job : jobs)
       table.add({std::to_string(job.id), job.kind, job.object, job.state, progress_text(job),
                  time_text(job.created_ns), took_text(job),
-                 job.error_message.empty() ? job.step : say_sentence(job.error_message)});
+                 say_sentence(job.error_message.empty() ? job.step : job.error_message)});
     return table;
   });
   return ExitCode::kOk;
@@ -52,9 +52,9 @@ CommandResult job_show(const Arguments& args, Context& context) {
   details.add("Object", job.object);
   details.add("Asked for by", job.owner);
   details.add("State", job.state);
-  details.add("Step", job.step);
+  details.add("Step", say_sentence(job.step));
   if (job.steps_total != 0)
-    details.add("Steps", fmt::format("{} of {}", job.steps_done, job.steps_total));
+    details.add("Steps", say_filled("{} of {}", job.steps_done, job.steps_total));
   details.add("Progress", progress_text(job));
   if (job.eta_ms) details.add("Time left", duration_text(*job.eta_ms * 1000));
   details.add("Error", say_sentence(job.error_message));

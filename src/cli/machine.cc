@@ -3,6 +3,8 @@
 
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/plan.h"
+#include "cli/sentences.h"
 
 namespace hozon::cli {
 namespace {
@@ -13,7 +15,7 @@ constexpr double kFreezeSeconds = 10;
 // "up", or what it does and why it is not what somebody asked for.
 std::string state_text(const client::Machine& machine) {
   std::string text = machine.state;
-  if (!machine.state_reason.empty()) text += " (" + machine.state_reason + ")";
+  if (!machine.state_reason.empty()) text += " (" + say_sentence(machine.state_reason) + ")";
   return text;
 }
 
@@ -43,9 +45,9 @@ Details machine_details(const client::Machine& machine) {
   if (machine.started_ns != 0) details.add("Started", time_text(machine.started_ns));
   details.add("Console log", machine.console_log);
   if (machine.live_memory_obstacles.empty())
-    details.add("Snapshot with memory", "while the guest runs");
+    details.add("Snapshot with memory", say_filled("while the guest runs"));
   for (const std::string& obstacle : machine.live_memory_obstacles)
-    details.add("Snapshot with memory", "stops the guest: " + obstacle);
+    details.add("Snapshot with memory", say_sentence("stops the guest: " + obstacle));
   return details;
 }
 
@@ -131,10 +133,8 @@ CommandResult machine_pause(const Arguments& args, Context& context) {
 CommandResult machine_resume(const Arguments& args, Context& context) {
   const client::Json result =
       HOZON_TRY(context.client().resume_machine(args.object, args.connect, args.instant));
-  std::string steps;
-  for (const std::string& sentence : client::texts_of(result, "steps"))
-    steps += "\n  " + printable(sentence);
-  context.printer().done(result, args.object, "Machine {} goes on.{}", args.object, steps);
+  context.printer().done(result, args.object, "Machine {} goes on.{}", args.object,
+                         sentences_text(result, "steps"));
   return ExitCode::kOk;
 }
 

@@ -14,7 +14,7 @@ bool speaks_japanese() {
 
 std::string say(std::string_view english) {
   if (!speaks_japanese()) return std::string(english);
-  for (const Catalog* catalog : {&japanese(), &japanese_questions()})
+  for (const Catalog* catalog : {&japanese(), &japanese_questions(), &japanese_values()})
     if (const auto found = catalog->find(english); found != catalog->end())
       return std::string(found->second);
   return std::string(english);

@@ -31,5 +31,6 @@ std::string say_filled(fmt::format_string<Args...> english, Args&&... values) {
 using Catalog = std::map<std::string_view, std::string_view>;
 const Catalog& japanese();            // messages_ja.cc
 const Catalog& japanese_questions();  // questions_ja.cc: questions and remarks
+const Catalog& japanese_values();     // values_ja.cc: what sentences, tables and details take in
 
 }  // namespace hozon::cli

@@ -33,13 +33,26 @@ void add_bytes(Details& details, const char* label, const client::Json& plan, co
 std::string guest_text(const client::Json& plan) {
   const std::string guest = client::text_of(plan, "guest");
   const std::string about = duration_text(client::number_of(plan, "guest_stop_us"));
-  if (guest == "pause") return fmt::format("stands still for about {}, and goes on", about);
-  if (guest == "restart") return "is ended, and the other state runs";
-  if (guest == "end") return "is ended";
-  return "notices nothing";
+  if (guest == "pause") return say_filled("stands still for about {}, and goes on", about);
+  if (guest == "restart") return say_filled("is ended, and the other state runs");
+  if (guest == "end") return say_filled("is ended");
+  return say_filled("notices nothing");
+}
+
+void add_sentences(Details& details, const char* label, const client::Json& plan,
+                   const char* name) {
+  for (const std::string& sentence : client::texts_of(plan, name))
+    details.add(label, say_sentence(sentence));
 }
 
 }  // namespace
+
+std::string sentences_text(const client::Json& result, const char* member) {
+  std::string text;
+  for (const std::string& sentence : client::texts_of(result, member))
+    text += "\n  " + printable(say_sentence(sentence));
+  return text;
+}
 
 std::vector<std::string> settings_sentences(const client::Json& plan) {
   std::vector<std::string> sentences;
@@ -68,14 +81,13 @@ std::string plan_text(const client::Json& plan) {
   add_bytes(details, "Gives back", plan, "frees_bytes");
   add_bytes(details, "Gives back later", plan, "later_frees_bytes");
   details.add("Takes about", duration_text(client::number_of(plan, "duration_us")));
-  for (const std::string& made : client::texts_of(plan, "makes")) details.add("Makes", made);
-  for (const std::string& gone : client::texts_of(plan, "removes")) details.add("Removes", gone);
-  for (const std::string& lost : client::texts_of(plan, "unreachable"))
-    details.add("Out of reach then", lost);
-  for (const std::string& id : client::texts_of(plan, "identity")) details.add("Identity", id);
+  add_sentences(details, "Makes", plan, "makes");
+  add_sentences(details, "Removes", plan, "removes");
+  add_sentences(details, "Out of reach then", plan, "unreachable");
+  add_sentences(details, "Identity", plan, "identity");
   for (const std::string& change : settings_sentences(plan)) details.add("Changes", change);
-  for (const std::string& note : client::texts_of(plan, "notes")) details.add("Note", note);
-  return details.render() + "Nothing was changed.\n";
+  add_sentences(details, "Note", plan, "notes");
+  return details.render() + say_filled("Nothing was changed.") + "\n";
 }
 
 }  // namespace hozon::cli

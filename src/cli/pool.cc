@@ -1,6 +1,7 @@
 // hozon pool ...
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/sentences.h"
 
 namespace hozon::cli {
 
@@ -35,7 +36,7 @@ CommandResult pool_show(const Arguments& args, Context& context) {
   Details details;
   details.add("Name", pool.name);
   details.add("State", pool.state);
-  details.add("Message", pool.message);
+  details.add("Message", say_sentence(pool.message));
   details.add("Size", format_bytes(pool.size_bytes));
   details.add("Used", format_bytes(pool.used_bytes));
   details.add("Free", format_bytes(pool.free_bytes));

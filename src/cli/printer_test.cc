@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <sstream>
 
+#include "base/text.h"
 #include "cli/context.h"
 #include "cli/program.h"
 #include "cli/snapshot_tree.h"
@@ -94,6 +96,22 @@ TEST(Progress, FitsTheTerminal) {
   EXPECT_EQ(display_width(progress_line(job, 40)), 39U);
   job.progress_done = 500;  // more than expected is still all
   EXPECT_NE(progress_line(job, 200).find("100%"), std::string::npos);
+}
+
+TEST(Progress, IsCutBetweenCharacters) {
+  client::Job job;
+  job.progress_done = 50;
+  job.progress_total = 100;
+  job.step = "importing the image";
+  ::setenv("LC_ALL", "ja_JP.UTF-8", 1);
+  EXPECT_EQ(progress_line(job, 200),
+            "[############            ]  50%  50 B / 100 B  イメージを取り込んでいます");
+  for (size_t columns = 1; columns < 80; ++columns) {
+    const std::string line = progress_line(job, columns);
+    EXPECT_LT(display_width(line), columns);
+    EXPECT_TRUE(is_utf8(line)) << columns;
+  }
+  ::unsetenv("LC_ALL");
 }
 
 TEST(Program, LastLineIsTheReason) {

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "cli/commands.h"
+#include "cli/sentences.h"
 
 namespace hozon::cli {
 namespace {
@@ -102,7 +103,8 @@ std::string task_text(const Json& task) {
   if (!text_of(task, "snapshot").empty()) text += ", " + text_of(task, "snapshot");
   const auto removed = texts_of(task, "removed");
   if (!removed.empty()) text += fmt::format(", dropped {}", fmt::join(removed, " "));
-  if (!text_of(task, "message").empty()) text += " (" + text_of(task, "message") + ")";
+  if (!text_of(task, "message").empty())
+    text += " (" + say_sentence(text_of(task, "message")) + ")";
   return printable(text);
 }
 

@@ -45,7 +45,7 @@ CompiledForm compile(const Form& form) {
 const std::vector<CompiledForm>& all_forms() {
   static const std::vector<CompiledForm> kForms = [] {
     std::vector<CompiledForm> forms;
-    for (const Forms* some : {&control_forms(), &storage_forms(), &other_forms()})
+    for (const Forms* some : {&control_forms(), &storage_forms(), &other_forms(), &step_forms()})
       for (const Form& form : *some) forms.push_back(compile(form));
     forms.push_back(compile({"{}: {}", "{0*}：{1*}"}));  // what add_context() makes
     forms.back().rank = 0;
@@ -97,7 +97,7 @@ std::vector<Values> read(const CompiledForm& form, std::string_view sentence) {
 
 std::string translate(std::string_view sentence, int depth);
 
-// Empty when a value that has to be translated cannot be.
+// Empty when a value that has to be translated, or to be one word, cannot be.
 std::string filled(std::string_view japanese, const Values& values, int depth) {
   std::string text;
   for (size_t i = 0; i < japanese.size(); ++i) {
@@ -105,13 +105,13 @@ std::string filled(std::string_view japanese, const Values& values, int depth) {
       text += japanese[i];
       continue;
     }
-    const size_t number = static_cast<size_t>(japanese[i + 1] - '0');
-    const bool is_sentence = japanese[i + 2] == '*';
-    const std::string value =
-        is_sentence ? translate(values.at(number), depth + 1) : std::string(values.at(number));
+    std::string value(values.at(static_cast<size_t>(japanese[i + 1] - '0')));
+    const char kind = japanese[i + 2];
+    if (kind == '*') value = translate(value, depth + 1);
+    if (kind == 'w' && value.find(' ') != std::string::npos) return "";
     if (value.empty()) return "";
     text += value;
-    i += is_sentence ? 3 : 2;
+    i += kind == '}' ? 2 : 3;
   }
   return text;
 }

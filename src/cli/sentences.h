@@ -1,5 +1,6 @@
 // src/cli/sentences.h
-// What hozond refuses or fails with, in the user's language (messages.h says which).
+// What hozond says, in the user's language (messages.h says which): why it refuses or fails, the
+// steps of jobs, what plans and results tell.
 //
 // The answers of hozond, and the errors of this program, are English sentences that were made from
 // a form such as "machine '{}' is {}: {}". The catalog has the forms; a sentence that one of them
@@ -8,7 +9,8 @@
 //
 // Invariants
 //   S1  A sentence is translated whole or stays English whole. A value that is a sentence itself
-//       ({0*} in the Japanese) is translated, too, or nothing is. "CONTEXT: SENTENCE" is both.
+//       ({0*} in the Japanese) is translated, too, or nothing is. "CONTEXT: SENTENCE" is both. A
+//       form of few words takes a name without blanks only ({0w}), so that it is no part of others.
 //   S2  A sentence that can be read in two ways, which quotes in a value may cause, stays English.
 //   S3  Programs get English: only what is printed for people goes through here.
 // Threading: any thread.
@@ -22,12 +24,13 @@ namespace hozon::cli {
 
 struct Form {
   std::string_view english;   // {}, {:x} or {{ as of fmt
-  std::string_view japanese;  // {0}: the first value; {0*}: a sentence
+  std::string_view japanese;  // {0}: the first value; {0*}: a sentence; {0w}: one word
 };
 using Forms = std::vector<Form>;
 const Forms& control_forms();  // sentences_control_ja.cc
 const Forms& storage_forms();  // sentences_storage_ja.cc: pools, volumes, images, schedules
 const Forms& other_forms();    // sentences_ja.cc: the API, the connection, this program, the system
+const Forms& step_forms();     // sentences_steps_ja.cc: steps, plans, results, states
 
 // One line that helps with a code of docs/errors.md, for a sentence that has no form. Empty: there
 // is no such code.

@@ -38,7 +38,7 @@ size_t count(const std::string& text, const std::string& part) {
 
 TEST(Sentences, EveryFormIsReadBackWithItsValues) {
   size_t forms = 0;
-  for (const Forms* some : {&control_forms(), &storage_forms(), &other_forms()})
+  for (const Forms* some : {&control_forms(), &storage_forms(), &other_forms(), &step_forms()})
     for (const Form& form : *some) {
       std::vector<std::string> values;
       const std::string english = fill(form, values);
@@ -52,7 +52,7 @@ TEST(Sentences, EveryFormIsReadBackWithItsValues) {
       }
       ++forms;
     }
-  EXPECT_GT(forms, 330U);
+  EXPECT_GT(forms, 460U);
 }
 
 TEST(Sentences, AreWholeInJapanese) {
@@ -97,6 +97,41 @@ TEST(Sentences, KeepValuesThatLookLikeText) {
 TEST(Sentences, ThatCanBeReadInTwoWaysStayEnglish) {
   EXPECT_EQ(in_japanese("snapshot 'a' of machine 'b' of machine 'c' is not pinned"), "");
   EXPECT_EQ(in_japanese("volume 'a' has no point 'b' has no point 'c'"), "");
+}
+
+TEST(Sentences, TellWhatAReturnDid) {
+  EXPECT_EQ(in_japanese("vda and settings are those of 'before it'"),
+            "vda と設定は「before it」のものです");
+  EXPECT_EQ(in_japanese("memory loaded; the machine goes on where it was"),
+            "メモリを読み込みました。マシンは続きから動いています");
+  EXPECT_EQ(in_japanese("memory loaded whole, because no file system can be mounted at '/d/i': "
+                        "Permission denied; install the package fuse3 and see that this user may "
+                        "open /dev/fuse; the machine is paused there"),
+            "メモリをすべて読み込みました（理由：「/d/i」にファイルシステムをマウントできません："
+            "許可がありません。パッケージ fuse3 を入れ、この利用者が /dev/fuse "
+            "を開けるようにしてください）。マシンはそこで一時停止しています");
+  EXPECT_EQ(in_japanese("clock: done, set by the guest agent"),
+            "時計：完了（ゲストエージェントが合わせました）");
+  EXPECT_EQ(in_japanese("clock: not possible, the guest agent does not answer in time"),
+            "時計：できません（ゲストエージェントが時間内に応答しません）");
+  EXPECT_EQ(in_japanese("clock: failed, the guest agent refused guest-set-time: no"), "");
+}
+
+TEST(Sentences, TellWhatAPlanNames) {
+  EXPECT_EQ(in_japanese("volume web-vda"), "ボリューム web-vda");
+  EXPECT_EQ(in_japanese("snapshot web@two words (the state that is left)"),
+            "スナップショット web@two words（離れる状態）");
+  EXPECT_EQ(in_japanese("web: the memory of the guest that runs now"),
+            "web：今動いているゲストのメモリ");
+  EXPECT_EQ(in_japanese("the guest stands still for the whole save: the device has no state"), "");
+}
+
+TEST(Sentences, OfFewWordsAreNoPartOfOthers) {
+  EXPECT_EQ(in_japanese("volume broke: No such file or directory"),
+            "ボリューム broke：そのようなファイルやディレクトリはありません");
+  EXPECT_EQ(in_japanese("volume is broken"), "");
+  EXPECT_EQ(in_japanese("volume is broken: No such file or directory"), "");
+  EXPECT_EQ(in_japanese("copying the whole of it"), "");
 }
 
 TEST(Sentences, CodesHelpWhereTheSentenceIsNotKnown) {

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/plan.h"
+#include "cli/sentences.h"
 #include "cli/snapshot_tree.h"
 
 namespace hozon::cli {
@@ -12,7 +13,7 @@ namespace {
 void add_memory(Details& details, const client::Snapshot& snapshot) {
   constexpr uint64_t kPageBytes = 4096;
   std::string how = snapshot.memory_mode;
-  if (!snapshot.memory_mode_reason.empty()) how += ": " + snapshot.memory_mode_reason;
+  if (!snapshot.memory_mode_reason.empty()) how += ": " + say_sentence(snapshot.memory_mode_reason);
   details.add("Memory", fmt::format("{} ({})", format_bytes(snapshot.ram_bytes), how));
   details.add("Guest stood still", duration_text(snapshot.stop_us));
   details.add("Saved in", duration_text(snapshot.duration_us));
@@ -38,24 +39,16 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   details.add("Made by schedule", client::text_of(snapshot.json, "schedule"));
   if (snapshot.pinned) details.add("Pinned", snapshot.pin_reason);
   if (snapshot.expires_ns != 0) details.add("Expires", time_text(snapshot.expires_ns));
-  details.add("Consistency",
-              snapshot.consistency_reason.empty()
-                  ? snapshot.consistency
-                  : fmt::format("{} ({})", snapshot.consistency, snapshot.consistency_reason));
+  details.add("Consistency", snapshot.consistency_reason.empty()
+                                 ? snapshot.consistency
+                                 : fmt::format("{} ({})", snapshot.consistency,
+                                               say_sentence(snapshot.consistency_reason)));
   details.add("Disks", fmt::format("{}", fmt::join(snapshot.disks, ", ")));
   if (snapshot.has_memory) add_memory(details, snapshot);
   if (snapshot.exclusive_bytes)
     details.add("Frees when deleted", format_bytes(*snapshot.exclusive_bytes));
   details.add("Machine is here", snapshot.is_current ? "yes" : "");
   return details;
-}
-
-// What a return or a clone tells about itself, one sentence each.
-std::string sentences(const client::Json& result, const char* member) {
-  std::string text;
-  for (const std::string& sentence : client::texts_of(result, member))
-    text += "\n  " + printable(sentence);
-  return text;
 }
 
 }  // namespace
@@ -81,11 +74,10 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
 }
 
 CommandResult snapshot_list(const Arguments& args, Context& context) {
-  const std::vector<client::Snapshot> snapshots =
-      HOZON_TRY(context.client().snapshots(
-          args.object, args.with_sizes,
-          context.shown("name,kind,status,created_ns,memory,exclusive_bytes,parent_name,is_current,"
-                        "description")));
+  const std::vector<client::Snapshot> snapshots = HOZON_TRY(context.client().snapshots(
+      args.object, args.with_sizes,
+      context.shown("name,kind,status,created_ns,memory,exclusive_bytes,parent_name,is_current,"
+                    "description")));
   client::Json items = client::Json::array();
   std::vector<std::string> names;
   for (const client::Snapshot& snapshot : snapshots) {
@@ -105,11 +97,10 @@ CommandResult snapshot_list(const Arguments& args, Context& context) {
 
 CommandResult snapshot_tree(const Arguments& args, Context& context) {
   const client::Machine machine = HOZON_TRY(context.client().machine(args.object));
-  const std::vector<client::Snapshot> snapshots =
-      HOZON_TRY(context.client().snapshots(
-          args.object, true,
-          context.shown("uuid,name,kind,status,parent,created_ns,memory,exclusive_bytes,"
-                        "description")));
+  const std::vector<client::Snapshot> snapshots = HOZON_TRY(context.client().snapshots(
+      args.object, true,
+      context.shown("uuid,name,kind,status,parent,created_ns,memory,exclusive_bytes,"
+                    "description")));
   const SnapshotTree tree(machine, snapshots);
   std::vector<std::string> names;
   for (const client::Snapshot& snapshot : snapshots) names.push_back(snapshot.name);
@@ -141,7 +132,7 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
     HOZON_TRY(client::refusal_of(plan));
     for (const std::string& change : settings_sentences(plan)) context.remark_that(change);
     for (const std::string& lost : client::texts_of(plan, "removes"))
-      context.note("{} goes to the trash", lost);
+      context.note("{} goes to the trash", say_sentence(lost));
   }
   if (!context.confirm(args, "Take {} back to {}? Its present state is kept.", args.object,
                        args.second))
@@ -151,7 +142,7 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
   context.printer().done(
       result, args.second, "Machine {} is back at {}.{}{}", args.object, args.second,
       kept.empty() ? "" : fmt::format(" The state it left is snapshot {}.", kept),
-      sentences(result, "steps"));
+      sentences_text(result, "steps"));
   return ExitCode::kOk;
 }
 
@@ -168,7 +159,7 @@ CommandResult snapshot_preview(const Arguments& args, Context& context) {
   const client::Json result =
       HOZON_TRY(context.client().preview(args.object, args.second, request));
   context.printer().done(result, args.second, "Machine {} is in preview of {}.{}", args.object,
-                         args.second, sentences(result, "steps"));
+                         args.second, sentences_text(result, "steps"));
   return ExitCode::kOk;
 }
 
@@ -206,7 +197,7 @@ CommandResult snapshot_clone(const Arguments& args, Context& context) {
                                                  .with_memory = args.with_memory,
                                                  .full = args.full}));
   context.printer().done(result, args.third, "Machine {} is a clone of {} at {}.{}", args.third,
-                         args.object, args.second, sentences(result, "notes"));
+                         args.object, args.second, sentences_text(result, "notes"));
   return ExitCode::kOk;
 }
 

@@ -144,6 +144,31 @@ class Instance(unittest.TestCase):
         self.assertEqual(json.loads(ask("volume", "show", "jv", "-o", "json"))["name"], "jv")
         self.ok("volume", "delete", "jv")
 
+    def test_plans_steps_and_notes_are_told_in_japanese_for_people(self):
+        def ask(*words):
+            done = hozon(*words, directory=self.directory, language="ja_JP.UTF-8")
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+            return done.stdout
+        self.ok("machine", "create", "jm", "--disk", "8M", "--memory", "64M")
+        self.ok("snapshot", "create", "jm", "夜 1")
+        plan = ask("snapshot", "return", "jm", "夜 1", "--plan")
+        for part in ("ゲスト: ", "何も気づきません", "（離れる状態）", "メモリ：読み込みません",
+                     "終わったとき、マシンは down です", "何も変えていません。"):
+            self.assertIn(part, plan)
+        plan = ask("machine", "delete", "jm", "--plan")
+        self.assertRegex(plan, "除かれるもの: +マシン jm\n")
+        self.assertRegex(plan, "届かなくなるもの: +スナップショット jm@夜 1\n")
+        returned = ask("snapshot", "return", "jm", "夜 1")
+        self.assertIn("\n  ディスクと設定は「夜 1」のものです\n", returned)
+        self.assertIn("\n  マシンは down のままです\n", returned)
+        self.assertIn("整合性:", ask("snapshot", "show", "jm", "夜 1"))
+        self.assertIn("crash (マシンは down です)", ask("snapshot", "show", "jm", "夜 1"))
+        self.ok("machine", "delete", "jm")
+        number = json.loads(self.ok("job", "list", "-o", "json"))[0]["id"]
+        self.assertRegex(ask("job", "show", str(number)), "段階: +ボリュームを削除しています\n")
+        shown = json.loads(ask("job", "show", str(number), "-o", "json"))
+        self.assertEqual(shown["step"], "deleting its volumes")
+
     def test_refusals_are_in_japanese_for_people_and_in_english_for_programs(self):
         def refuse(*words, code, language="ja_JP.UTF-8"):
             run = hozon(*words, directory=self.directory, language=language)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Proves that the sentences of finished changes, the titles of tables, the labels of details, questions and remarks of
-src/cli have their Japanese in messages_ja.cc and questions_ja.cc, that each translation takes the values of its original, and that
+src/cli have their Japanese in messages_ja.cc, questions_ja.cc and values_ja.cc, that each translation takes the values of its original, and that
 the catalog has nothing that nobody says. (The help is compared in cli's own tests.)
 usage: messages_test.py SOURCE_DIRECTORY
 """
@@ -10,6 +10,7 @@ import sys
 import unittest
 
 CLI = pathlib.Path(sys.argv.pop(1)) / "src/cli"
+CATALOGS = ("messages_ja.cc", "questions_ja.cc", "values_ja.cc")
 LITERAL = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -38,6 +39,23 @@ def arguments(call):
     return found + [piece]
 
 
+def calls(text, names):
+    """What stands in the brackets of the calls of these functions."""
+    for found in re.finditer(rf"\b(?:{names})\(", text):
+        depth, quoted, at = 1, False, found.end()
+        while depth:
+            c = text[at]
+            if quoted:
+                at += c == "\\"
+                quoted = c != '"'
+            elif c == '"':
+                quoted = True
+            else:
+                depth += {"(": 1, ")": -1}.get(c, 0)
+            at += 1
+        yield text[found.end():at - 1]
+
+
 def said():
     words = set()
     for path in CLI.glob("*.cc"):
@@ -46,8 +64,8 @@ def said():
         text = path.read_text()
         for header in re.findall(r"\bTable (?:table|\w+)\(\{(.*?)\}\)", text, re.S):
             words |= set(re.findall(LITERAL, header))
-        words |= set(re.findall(rf"etails\.add\({LITERAL}", text))
-        for call in re.findall(r"\b(?:confirm|note|say_filled)\((.*?)\)(?:\)|;)", text, re.S):
+        words |= set(re.findall(rf"(?:etails\.add\(|\badd_\w+\(details, ){LITERAL}", text))
+        for call in calls(text, r"confirm|note|say_filled"):
             words.update(filter(None, [next(filter(None, map(joined, arguments(call))), "")]))
         for call in re.findall(r"\bdone\((.*?)\);", text, re.S):
             if len(arguments(call)) > 2 and (sentence := joined(arguments(call)[2])):
@@ -56,7 +74,7 @@ def said():
 
 
 def catalog():
-    text = (CLI / "messages_ja.cc").read_text() + (CLI / "questions_ja.cc").read_text()
+    text = "".join((CLI / name).read_text() for name in CATALOGS)
     entries = {}
     for pair in re.findall(rf"\n      \{{((?:{LITERAL}|,|\s)*)\}},", text):
         parts = arguments(pair[0])
@@ -80,7 +98,7 @@ class MessagesTest(unittest.TestCase):
 
     def test_the_catalog_has_no_leftovers(self):
         source = "".join(re.sub(r'"\s*\n\s*"', "", path.read_text()) for path in CLI.glob("*.cc")
-                         if path.name not in ("messages_ja.cc", "questions_ja.cc"))
+                         if path.name not in CATALOGS)
         # Put together of two, or CLI11's own.
         apart = ("What it may do: ", "Print this help message and exit")
         for english in catalog():

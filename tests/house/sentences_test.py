@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Proves that what hozond and hozon say when they refuse or fail is known in Japanese: every sentence
-that src/api, src/control and src/cli can answer with has its form in src/cli/sentences*_ja.cc, or is in
-the list here of those that stay English; no form is one that nobody says; each keeps every value
-exactly once; and every code of docs/errors.md has its line of help.
+"""Proves that what hozond and hozon say when they refuse or fail, and what they tell of the steps of jobs,
+in plans and in results, is known in Japanese: every sentence that src/api, src/control and src/cli can
+answer with has its form in src/cli/sentences*_ja.cc, or is in the list here of those that stay English;
+no form is one that nobody says; each keeps every value exactly once; and every code of docs/errors.md
+has its line of help.
 usage: sentences_test.py SOURCE_DIRECTORY
 """
 import pathlib
@@ -19,8 +20,7 @@ STAYS = (ROOT / "tests/house/stays_english.txt").read_text().splitlines()
 
 
 # Forms whose words stand in several places of the source.
-TOGETHER = {"the settings would be of the present state", "the settings would be of '{}'",
-            "{} is required", "--{}: {}"}
+TOGETHER = {"{} is required", "--{}: {}", "done, {}", "not possible, {}", "failed, {}"}
 LIBRARY = "the following argument"  # CLI11
 
 
@@ -64,6 +64,40 @@ def refusals():
     return found
 
 
+# Where steps, notes and the like are given on: calls, assignments, and functions that make them.
+GIVEN = re.compile(r"\b(?:step|renewal_of|skip_waiting|(?:notes|texts|steps|unreachable|identity|makes|removes|"
+                   r'obstacles|renewals)(?:"\])?\.(?:push_back|emplace_back))\(')
+ASSIGNED = re.compile(r"\b(?:(?:job|ended)\.step|(?:task|pool)\.message|info_\.mode_reason|quiesced\.reason) = "
+                      r"([^;]*);")
+MAKERS = ("sentence_of", "mapped_memory_sentence", "memory_obstacle", "parts_sentence", "first_sentences",
+          "renewal_of", "outcome_of", "while_quiesced", "shutdown_reason", "check_live_save_possible")
+
+
+def sentences_in(text):
+    """The forms of an expression: "machine " + name is "machine {}"."""
+    text = re.sub(rf"[!=]= {LITERAL}|, {LITERAL}\)\)", ")", text)  # compared; between what is joined
+    for run in re.finditer(rf"(?:{LITERAL}\s*)+", text):
+        form = "".join(re.findall(LITERAL, run.group(0)))
+        form = "{}" * text[:run.start()].rstrip().endswith("+") + form
+        form += "{}" * text[run.end():].startswith("+")
+        if re.search("[a-z]", re.sub(HOLE, "", form)):
+            yield form
+
+
+def tellings():
+    """What is told of steps, in plans, in results, and as the reason of a state."""
+    found = set()
+    for path in without_tests("control") + [ROOT / "src/qemu/write_protection.cc"]:
+        text = path.read_text()
+        for call in GIVEN.finditer(text):
+            found.update(sentences_in(call_text(text, call.end())))
+        for assigned in ASSIGNED.finditer(text):
+            found.update(sentences_in(assigned.group(1)))
+        for body in re.finditer(rf"\b(?:{'|'.join(MAKERS)})\([^;{{]*\) \{{\n(.*?)\n\}}", text, re.S):
+            found.update(form for form in sentences_in(body.group(1)) if " " in form)
+    return found
+
+
 def forms():
     found = {}
     for path in sorted((ROOT / "src/cli").glob("sentences*_ja.cc")):
@@ -80,6 +114,9 @@ class SentencesTest(unittest.TestCase):
     def test_every_refusal_has_its_form_or_stays_english(self):
         said, known = refusals(), set(forms())
         self.assertGreater(len(said), 250)
+        told = tellings()
+        self.assertGreater(len(told), 110)
+        said |= {form for form in told if not any(f.startswith((form + ", {}", form + ": {}")) for f in known)}
         missing = sorted(said - known - set(STAYS))
         self.assertEqual(missing, [], "add these to src/cli/sentences*_ja.cc")
         self.assertEqual(sorted(set(STAYS) & known), [], "these are translated")
@@ -105,11 +142,11 @@ class SentencesTest(unittest.TestCase):
     def test_each_value_is_carried_over_exactly_once(self):
         for english, japanese in forms().items():
             values = len(re.findall(HOLE, english))
-            taken = sorted(int(n) for n in re.findall(r"\{(\d)\*?\}", japanese))
+            taken = sorted(int(n) for n in re.findall(r"\{(\d)[*w]?\}", japanese))
             self.assertEqual(taken, list(range(values)), english)
-            self.assertEqual(re.sub(r"\{\d\*?\}", "", japanese).count("{"), 0, japanese)
+            self.assertEqual(re.sub(r"\{\d[*w]?\}", "", japanese).count("{"), 0, japanese)
             commands = re.findall(r"`([^`]*)`", english)
-            kept = [re.sub(r"\{\d\*?\}", "{}", c) for c in re.findall(r"`([^`]*)`", japanese)]
+            kept = [re.sub(r"\{\d[*w]?\}", "{}", c) for c in re.findall(r"`([^`]*)`", japanese)]
             self.assertEqual(sorted(commands), sorted(kept), "commands are not translated")
 
     def test_every_code_has_its_help(self):
