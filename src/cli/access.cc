@@ -29,10 +29,10 @@ CommandResult token_create(const Arguments& args, Context& context) {
   const Json made =
       HOZON_TRY(context.client().create_token(args.object, args.rights, expires_in_s));
   const std::string secret = text_of(made, "secret");
-  context.printer().object(
-      made, secret,
-      fmt::format("Token {} may {}. Its secret is shown this once:\n{}\n", text_of(made, "name"),
-                  joined(texts_of(made, "rights")), secret));
+  context.printer().object(made, secret,
+                           say_filled("Token {} may {}. Its secret is shown this once:",
+                                      text_of(made, "name"), joined(texts_of(made, "rights"))) +
+                               "\n" + secret + "\n");
   return ExitCode::kOk;
 }
 

@@ -149,8 +149,8 @@ CommandResult group_return(const Arguments& args, Context& context) {
       "POST", group_path(args.object) + "/return", {{"state", args.state}}));
   std::string machines;
   for (const Json& machine : result.value("machines", Json::array()))
-    machines += fmt::format("\n  {}: the state it left is snapshot {}", text_of(machine, "machine"),
-                            text_of(machine, "kept"));
+    machines += "\n  " + say_filled("{}: the state it left is snapshot {}",
+                                    text_of(machine, "machine"), text_of(machine, "kept"));
   context.printer().done(result, args.object, "{} are back at {}.{}", members_text(group),
                          args.object, machines);
   return ExitCode::kOk;
@@ -172,8 +172,8 @@ CommandResult machine_initial(const Arguments& args, Context& context) {
       "POST", "/v1/machines/" + client::percent_encode(args.object) + "/initial",
       {{"snapshot", off ? "" : args.second}}));
   context.printer().done(result, args.object, "Machine {} {}.", args.object,
-                         off ? "keeps what it does when it goes down"
-                             : fmt::format("returns to {} whenever it goes down", args.second));
+                         off ? say_filled("keeps what it does when it goes down")
+                             : say_filled("returns to {} whenever it goes down", args.second));
   return ExitCode::kOk;
 }
 
@@ -203,10 +203,11 @@ CommandResult snapshot_sizes(const Arguments& args, Context& context) {
   for (const Json& size : snapshots)
     table.add({text_of(size, "name"), bytes_text(size, "referenced_bytes"),
                bytes_text(size, "shared_bytes"), bytes_text(size, "freed_bytes")});
-  table.add({args.others.empty() ? "(all of them)" : "(these together)", "", "",
-             bytes_text(sizes, "set_bytes")});
-  table.add({"(the machine as it is now)", bytes_text(sizes, "now_bytes"), "", ""});
-  table.add({"(the machine with all snapshots)", "", "", bytes_text(sizes, "machine_bytes")});
+  table.add({args.others.empty() ? say_filled("(all of them)") : say_filled("(these together)"), "",
+             "", bytes_text(sizes, "set_bytes")});
+  table.add({say_filled("(the machine as it is now)"), bytes_text(sizes, "now_bytes"), "", ""});
+  table.add(
+      {say_filled("(the machine with all snapshots)"), "", "", bytes_text(sizes, "machine_bytes")});
   context.printer().object(sizes, args.object, table.render(context.printer().colour()));
   return ExitCode::kOk;
 }
@@ -217,9 +218,9 @@ CommandResult pool_sizes(const Arguments& args, Context& context) {
   Table table({"OWNER", "KIND", "FREED IF DELETED"});
   for (const Json& owner : sizes.value("owners", Json::array()))
     table.add({text_of(owner, "name"), text_of(owner, "kind"), bytes_text(owner, "freed_bytes")});
-  table.add({"(shared between owners)", "", bytes_text(sizes, "shared_bytes")});
-  table.add({"(the pool's own records)", "", bytes_text(sizes, "own_bytes")});
-  table.add({"(used)", "", bytes_text(sizes, "used_bytes")});
+  table.add({say_filled("(shared between owners)"), "", bytes_text(sizes, "shared_bytes")});
+  table.add({say_filled("(the pool's own records)"), "", bytes_text(sizes, "own_bytes")});
+  table.add({say_filled("(used)"), "", bytes_text(sizes, "used_bytes")});
   context.printer().object(sizes, args.object, table.render(context.printer().colour()));
   return ExitCode::kOk;
 }

@@ -72,9 +72,12 @@ Status stop_machines(const Arguments& args, Context& context, client::Json& done
 ExitCode report(Context& context, const client::Json& done, bool was_up) {
   std::string text;
   for (const client::Json& item : done)
-    text += fmt::format("Machine {} is {}.\n", client::text_of(item, "machine"),
-                        client::text_of(item, "how"));
-  text += fmt::format("Hozon is {} in {}.\n", was_up ? "down" : "not up", context.directory());
+    text += say_filled("Machine {} is {}.", client::text_of(item, "machine"),
+                       say(client::text_of(item, "how"))) +
+            "\n";
+  text += was_up ? say_filled("Hozon is down in {}.", context.directory())
+                 : say_filled("Hozon is not up in {}.", context.directory());
+  text += "\n";
   context.printer().object(
       {{"directory", context.directory()}, {"was_up", was_up}, {"machines", done}},
       context.directory(), text);

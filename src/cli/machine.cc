@@ -34,9 +34,9 @@ Details machine_details(const client::Machine& machine) {
   details.add("Type", machine.machine_type);
   details.add("Accelerator", machine.accelerator);
   for (const client::Disk& disk : machine.disks)
-    details.add("Disk " + disk.id,
-                fmt::format("{} in pool {}, {}{}", disk.volume, disk.pool,
-                            format_bytes(disk.size_bytes), disk.attached ? "" : ", not attached"));
+    details.add("Disk " + disk.id, say_filled("{} in pool {}, {}{}", disk.volume, disk.pool,
+                                              format_bytes(disk.size_bytes),
+                                              disk.attached ? "" : say_filled(", not attached")));
   for (const std::string& mac : machine.macs) details.add("Network", mac);
   details.add("Kernel line", machine.append);
   details.add("Grew from", machine.current_parent_name);
@@ -122,12 +122,12 @@ CommandResult machine_show(const Arguments& args, Context& context) {
 CommandResult machine_start(const Arguments& args, Context& context) {
   const client::Json result = HOZON_TRY(context.client().start_machine(args.object, args.paused));
   context.printer().done(result, args.object, "Machine {} is {}.", args.object,
-                         args.paused ? "started and paused" : "up");
+                         args.paused ? say_filled("started and paused") : say_filled("up"));
   return ExitCode::kOk;
 }
 
 CommandResult machine_pause(const Arguments& args, Context& context) {
-  return simple_verb(args, context, "pause", "is paused");
+  return simple_verb(args, context, "pause", say_filled("is paused"));
 }
 
 CommandResult machine_resume(const Arguments& args, Context& context) {
@@ -139,7 +139,7 @@ CommandResult machine_resume(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_suspend(const Arguments& args, Context& context) {
-  return simple_verb(args, context, "suspend", "is suspended");
+  return simple_verb(args, context, "suspend", say_filled("is suspended"));
 }
 
 CommandResult machine_freeze(const Arguments& args, Context& context) {
@@ -153,11 +153,11 @@ CommandResult machine_freeze(const Arguments& args, Context& context) {
 }
 
 CommandResult machine_thaw(const Arguments& args, Context& context) {
-  return simple_verb(args, context, "thaw", "is thawed");
+  return simple_verb(args, context, "thaw", say_filled("is thawed"));
 }
 
 CommandResult machine_connect(const Arguments& args, Context& context) {
-  return simple_verb(args, context, "connect", "is connected to its network");
+  return simple_verb(args, context, "connect", say_filled("is connected to its network"));
 }
 
 CommandResult machine_shutdown(const Arguments& args, Context& context) {
@@ -171,7 +171,7 @@ CommandResult machine_shutdown(const Arguments& args, Context& context) {
 CommandResult machine_kill(const Arguments& args, Context& context) {
   if (!context.confirm(args, "Power machine {} off at once?", args.object))
     return make_error(Code::kCancelled, "not confirmed; machine '{}' runs on", args.object);
-  return simple_verb(args, context, "kill", "is powered off");
+  return simple_verb(args, context, "kill", say_filled("is powered off"));
 }
 
 CommandResult machine_delete(const Arguments& args, Context& context) {

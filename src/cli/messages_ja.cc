@@ -329,7 +329,7 @@ const Catalog& japanese() {
       {"Pool {} is ready ({}).", "プール {0} の用意ができました（{1}）。"},
       {"Snapshot {} of {} has its new description.",
        "{1} のスナップショット {0} の説明を変えました。"},
-      {"Snapshot {} of {} has {}.", "{1} のスナップショット {0}：{2}"},
+      {"Snapshot {} of {} has {}.", "{1} のスナップショット {0} のタグ：{2}"},
       {"Snapshot {} of {} is back.", "{1} のスナップショット {0} を戻しました。"},
       {"Snapshot {} of {} is called {} now.",
        "{1} のスナップショット {0} の名前は {2} になりました。"},

@@ -61,9 +61,10 @@ CommandResult pool_check(const Arguments& args, Context& context) {
   for (const std::string& warning : checked->warnings)
     text += "warning: " + printable(warning) + "\n";
   if (checked->errors.empty())
-    text += fmt::format("no errors ({} points, {} map blocks, {} data blocks, {} lost blocks)\n",
-                        checked->points, checked->map_blocks, checked->data_blocks,
-                        checked->lost_blocks);
+    text += say_filled("no errors ({} points, {} map blocks, {} data blocks, {} lost blocks)",
+                       checked->points, checked->map_blocks, checked->data_blocks,
+                       checked->lost_blocks) +
+            "\n";
   context.printer().object(checked->json, args.object, text);
   if (checked->errors.empty() && checked->clean) return ExitCode::kOk;
   return make_error(Code::kCorruption, "pool '{}' has {} error{}", args.object,
@@ -75,9 +76,10 @@ CommandResult pool_scrub(const Arguments& args, Context& context) {
       HOZON_TRY(context.client().scrub_pool(args.object, args.size_bytes));
   std::string text;
   for (const std::string& place : scrub.damaged) text += "damaged: " + printable(place) + "\n";
-  text += fmt::format("{} read: {} points, {} metadata, {} map and {} data blocks\n",
-                      format_bytes(scrub.done_bytes), scrub.points, scrub.metadata_blocks,
-                      scrub.map_blocks, scrub.data_blocks);
+  text += say_filled("{} read: {} points, {} metadata, {} map and {} data blocks",
+                     format_bytes(scrub.done_bytes), scrub.points, scrub.metadata_blocks,
+                     scrub.map_blocks, scrub.data_blocks) +
+          "\n";
   context.printer().object(scrub.json, args.object, text);
   const uint64_t damaged = scrub.damaged.size() + scrub.damaged_left_out;
   if (damaged == 0) return ExitCode::kOk;

@@ -102,7 +102,8 @@ std::string task_text(const Json& task) {
   std::string text = text_of(task, "machine") + ": " + text_of(task, "state");
   if (!text_of(task, "snapshot").empty()) text += ", " + text_of(task, "snapshot");
   const auto removed = texts_of(task, "removed");
-  if (!removed.empty()) text += fmt::format(", dropped {}", fmt::join(removed, " "));
+  if (!removed.empty())
+    text += say_filled(", dropped {}", fmt::format("{}", fmt::join(removed, " ")));
   if (!text_of(task, "message").empty())
     text += " (" + say_sentence(text_of(task, "message")) + ")";
   return printable(text);
@@ -111,7 +112,7 @@ std::string task_text(const Json& task) {
 std::string run_text(const Json& run) {
   std::string text = text_of(run, "cause");
   if (number_of(run, "missed") != 0)
-    text += fmt::format(", {} before it were missed", number_of(run, "missed"));
+    text += say_filled(", {} before it were missed", number_of(run, "missed"));
   for (const Json& task : part(run, "tasks")) text += "\n  " + task_text(task);
   return text;
 }
@@ -122,7 +123,8 @@ std::string details_text(const Json& schedule) {
   details.add("Description", text_of(schedule, "description"));
   details.add("Runs", text_of(schedule, "rule"));
   details.add("Time zone", text_of(schedule, "zone"));
-  details.add("Enabled", client::flag_of(schedule, "enabled") ? "yes" : "no");
+  details.add("Enabled",
+              client::flag_of(schedule, "enabled") ? say_filled("yes") : say_filled("no"));
   details.add("Next run", time_text(number_of(schedule, "next_ns")));
   details.add("Machines", machines_text(schedule));
   details.add("Kind", text_of(schedule, "kind"));
@@ -130,12 +132,14 @@ std::string details_text(const Json& schedule) {
   if (number_of(schedule, "jitter_s") != 0)
     details.add("Jitter", fmt::format("{} s", number_of(schedule, "jitter_s")));
   details.add("At a time", std::to_string(number_of(schedule, "parallel")));
-  details.add("Missed runs",
-              text_of(schedule, "catch_up") == "none" ? "left out" : "the latest is made up for");
+  details.add("Missed runs", text_of(schedule, "catch_up") == "none"
+                                 ? say_filled("left out")
+                                 : say_filled("the latest is made up for"));
   details.add("Snapshots", std::to_string(number_of(schedule, "snapshot_count")));
   std::string text = details.render();
   for (const Json& run : part(schedule, "runs"))
-    text += fmt::format("\nRun of {}: {}\n", time_text(number_of(run, "due_ns")), run_text(run));
+    text += "\n" + say_filled("Run of {}: {}", time_text(number_of(run, "due_ns")), run_text(run)) +
+            "\n";
   return text;
 }
 
@@ -157,19 +161,22 @@ std::string preview_text(const Json& preview) {
     runs.add({time_text(number_of(run, "due_ns")), text_of(run, "local")});
   std::string text = runs.render(false);
   for (const Json& machine : part(preview, "machines")) {
-    text += fmt::format("\n{} at {}:\n", text_of(machine, "machine"),
-                        time_text(number_of(preview, "until_ns")));
+    text += "\n" +
+            say_filled("{} at {}:", text_of(machine, "machine"),
+                       time_text(number_of(preview, "until_ns"))) +
+            "\n";
     Table table({"SNAPSHOT", "OF", "WHAT BECOMES OF IT"});
     const auto name = [](const Json& snapshot) {
       const std::string known = text_of(snapshot, "name");
-      return known.empty() ? std::string("(to come)") : known;
+      return known.empty() ? say_filled("(to come)") : known;
     };
     for (const Json& snapshot : part(machine, "kept"))
       table.add({name(snapshot), time_text(number_of(snapshot, "due_ns")),
-                 fmt::format("kept: {}", fmt::join(texts_of(snapshot, "reasons"), ", "))});
+                 say_filled("kept: {}",
+                            fmt::format("{}", fmt::join(texts_of(snapshot, "reasons"), ", ")))});
     for (const Json& snapshot : part(machine, "dropped"))
       table.add({name(snapshot), time_text(number_of(snapshot, "due_ns")),
-                 "dropped at " + time_text(number_of(snapshot, "dropped_ns"))});
+                 say_filled("dropped at {}", time_text(number_of(snapshot, "dropped_ns")))});
     text += table.render(false);
   }
   return text;
@@ -185,7 +192,8 @@ CommandResult verb(const Arguments& args, Context& context, const std::string& w
 
 std::string next_text(const Json& schedule) {
   const uint64_t next_ns = number_of(schedule, "next_ns");
-  return next_ns == 0 ? "It is disabled." : "Its next run is at " + time_text(next_ns) + ".";
+  return next_ns == 0 ? say_filled("It is disabled.")
+                      : say_filled("Its next run is at {}.", time_text(next_ns));
 }
 
 }  // namespace
@@ -211,13 +219,14 @@ CommandResult schedule_list(const Arguments&, Context& context) {
     for (const Json& schedule : items) {
       const Json& latest = part(schedule, "latest");
       std::string outcome = "-";
-      if (latest.is_object()) outcome = number_of(latest, "ended_ns") == 0 ? "at work" : "ok";
+      if (latest.is_object())
+        outcome = number_of(latest, "ended_ns") == 0 ? say_filled("at work") : "ok";
       if (number_of(schedule, "failed") != 0)
-        outcome = fmt::format("{} failed", number_of(schedule, "failed"));
+        outcome = say_filled("{} failed", number_of(schedule, "failed"));
       const uint64_t next_ns = number_of(schedule, "next_ns");
       table.add({text_of(schedule, "name"), text_of(schedule, "rule"),
-                 next_ns == 0 ? "disabled" : time_text(next_ns), machines_text(schedule),
-                 text_of(schedule, "kind"), keep_text(schedule),
+                 next_ns == 0 ? say_filled("disabled") : time_text(next_ns),
+                 machines_text(schedule), text_of(schedule, "kind"), keep_text(schedule),
                  std::to_string(number_of(schedule, "snapshot_count")), outcome});
     }
     return table;
@@ -243,11 +252,11 @@ CommandResult schedule_edit(const Arguments& args, Context& context) {
 }
 
 CommandResult schedule_enable(const Arguments& args, Context& context) {
-  return verb(args, context, "enable", "is enabled");
+  return verb(args, context, "enable", say_filled("is enabled"));
 }
 
 CommandResult schedule_disable(const Arguments& args, Context& context) {
-  return verb(args, context, "disable", "is disabled");
+  return verb(args, context, "disable", say_filled("is disabled"));
 }
 
 CommandResult schedule_run(const Arguments& args, Context& context) {

@@ -18,10 +18,10 @@ void add_memory(Details& details, const client::Snapshot& snapshot) {
   details.add("Guest stood still", duration_text(snapshot.stop_us));
   details.add("Saved in", duration_text(snapshot.duration_us));
   details.add("Memory read", format_bytes(snapshot.stream_bytes));
-  details.add("Memory stored", fmt::format("{}; left out: {} zero, {} unchanged",
-                                           format_bytes(snapshot.written_bytes),
-                                           format_bytes(snapshot.zero_pages * kPageBytes),
-                                           format_bytes(snapshot.unchanged_pages * kPageBytes)));
+  details.add("Memory stored", say_filled("{}; left out: {} zero, {} unchanged",
+                                          format_bytes(snapshot.written_bytes),
+                                          format_bytes(snapshot.zero_pages * kPageBytes),
+                                          format_bytes(snapshot.unchanged_pages * kPageBytes)));
 }
 
 Details snapshot_details(const client::Snapshot& snapshot) {
@@ -47,7 +47,7 @@ Details snapshot_details(const client::Snapshot& snapshot) {
   if (snapshot.has_memory) add_memory(details, snapshot);
   if (snapshot.exclusive_bytes)
     details.add("Frees when deleted", format_bytes(*snapshot.exclusive_bytes));
-  details.add("Machine is here", snapshot.is_current ? "yes" : "");
+  details.add("Machine is here", snapshot.is_current ? say_filled("yes") : "");
   return details;
 }
 
@@ -67,7 +67,7 @@ CommandResult snapshot_create(const Arguments& args, Context& context) {
   const client::Snapshot made(result);
   std::string pause;
   if (made.has_memory)
-    pause = fmt::format(" The guest stood still for {}.", duration_text(made.stop_us));
+    pause = say_filled(" The guest stood still for {}.", duration_text(made.stop_us));
   context.printer().done(result, made.name, "Snapshot {} of {} is safe on disk.{}", made.name,
                          args.object, pause);
   return ExitCode::kOk;
@@ -139,10 +139,10 @@ CommandResult snapshot_return(const Arguments& args, Context& context) {
     return make_error(Code::kCancelled, "not confirmed; machine '{}' stays", args.object);
   const client::Json result = HOZON_TRY(context.client().return_to(args.object, args.second, how));
   const std::string kept = client::text_of(result, "kept");
-  context.printer().done(
-      result, args.second, "Machine {} is back at {}.{}{}", args.object, args.second,
-      kept.empty() ? "" : fmt::format(" The state it left is snapshot {}.", kept),
-      sentences_text(result, "steps"));
+  context.printer().done(result, args.second, "Machine {} is back at {}.{}{}", args.object,
+                         args.second,
+                         kept.empty() ? "" : say_filled(" The state it left is snapshot {}.", kept),
+                         sentences_text(result, "steps"));
   return ExitCode::kOk;
 }
 
@@ -174,7 +174,9 @@ CommandResult snapshot_commit(const Arguments& args, Context& context) {
       result, args.object,
       "Machine {} stays as it is. The state before the preview is snapshot {}.{}", args.object,
       client::text_of(result, "kept"),
-      discarded.empty() ? "" : fmt::format("\n  in the trash: {}", fmt::join(discarded, ", ")));
+      discarded.empty()
+          ? ""
+          : "\n  " + say_filled("in the trash: {}", fmt::format("{}", fmt::join(discarded, ", "))));
   return ExitCode::kOk;
 }
 

@@ -24,12 +24,20 @@ Result<uint64_t> parse_duration(const std::string& text) {
                     "'{}' is not a time such as 90s, 30m, 12h, 3d, 2w, or never", text);
 }
 
+namespace {
+
+std::string tags_text(const std::vector<std::string>& tags) {
+  if (tags.empty()) return say_filled("no tags");
+  return say_filled("the tags {}", fmt::format("{}", fmt::join(tags, ", ")));
+}
+
+}  // namespace
+
 CommandResult snapshot_tag(const Arguments& args, Context& context) {
   const client::Json result = HOZON_TRY(
       context.client().snapshot_verb(args.object, args.second, "tag", {{"tags", args.others}}));
-  context.printer().done(
-      result, args.second, "Snapshot {} of {} has {}.", args.second, args.object,
-      args.others.empty() ? "no tags" : fmt::format("the tags {}", fmt::join(args.others, ", ")));
+  context.printer().done(result, args.second, "Snapshot {} of {} has {}.", args.second, args.object,
+                         tags_text(args.others));
   return ExitCode::kOk;
 }
 
@@ -37,9 +45,8 @@ CommandResult machine_tag(const Arguments& args, Context& context) {
   const client::Json result = HOZON_TRY(context.client().perform(
       "POST", "/v1/machines/" + client::percent_encode(args.object) + "/tag",
       {{"tags", args.others}}));
-  context.printer().done(
-      result, args.object, "Machine {} has {}.", args.object,
-      args.others.empty() ? "no tags" : fmt::format("the tags {}", fmt::join(args.others, ", ")));
+  context.printer().done(result, args.object, "Machine {} has {}.", args.object,
+                         tags_text(args.others));
   return ExitCode::kOk;
 }
 
@@ -50,7 +57,8 @@ CommandResult snapshot_expire(const Arguments& args, Context& context) {
   const client::Snapshot snapshot(result);
   context.printer().done(
       result, args.second, "Snapshot {} of {} {}.", args.second, args.object,
-      in_s == 0 ? "does not expire" : "goes to the trash at " + time_text(snapshot.expires_ns));
+      in_s == 0 ? say_filled("does not expire")
+                : say_filled("goes to the trash at {}", time_text(snapshot.expires_ns)));
   return ExitCode::kOk;
 }
 
@@ -109,9 +117,9 @@ CommandResult trash_empty(const Arguments& args, Context& context) {
 CommandResult machine_undo(const Arguments& args, Context& context) {
   const client::Json result = HOZON_TRY(context.client().machine_verb(args.object, "undo"));
   const auto restored = client::texts_of(result, "restored");
-  const std::string what = restored.empty()
-                               ? "The last return"
-                               : "The deletion of " + fmt::format("{}", fmt::join(restored, ", "));
+  const std::string names = fmt::format("{}", fmt::join(restored, ", "));
+  const std::string what =
+      names.empty() ? say_filled("The last return") : say_filled("The deletion of {}", names);
   context.printer().done(result, args.object, "{} of {} is undone.", what, args.object);
   return ExitCode::kOk;
 }
@@ -126,7 +134,7 @@ CommandResult machine_quota(const Arguments& args, Context& context) {
                       args.second);
   const client::Json result = HOZON_TRY(context.client().set_quota(args.object, most));
   context.printer().done(result, args.object, "Machine {} may have {} snapshots.", args.object,
-                         most == 0 ? "any number of" : args.second);
+                         most == 0 ? say_filled("any number of") : args.second);
   return ExitCode::kOk;
 }
 

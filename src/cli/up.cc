@@ -143,12 +143,15 @@ Result<client::Pool> wait_until_ready(Context& context, bool fresh) {
                     context.directory(), reason.empty() ? state : reason, context.directory());
 }
 
-ExitCode report(Context& context, const client::Pool& pool, std::string_view word) {
+ExitCode report(Context& context, const client::Pool& pool, bool was_up) {
+  const std::string& where = context.directory();
+  const std::string size = format_bytes(pool.size_bytes), free = format_bytes(pool.free_bytes);
+  const std::string text =
+      was_up ? say_filled("Hozon is already up in {} (pool main: {}, {} free).", where, size, free)
+             : say_filled("Hozon is up in {} (pool main: {}, {} free).", where, size, free);
   context.printer().object(
-      {{"directory", context.directory()}, {"state", word}, {"pool", pool.json}},
-      context.directory(),
-      fmt::format("Hozon is {} in {} (pool main: {}, {} free).\n", word, context.directory(),
-                  format_bytes(pool.size_bytes), format_bytes(pool.free_bytes)));
+      {{"directory", where}, {"state", was_up ? "already up" : "up"}, {"pool", pool.json}}, where,
+      text + "\n");
   return ExitCode::kOk;
 }
 
@@ -220,7 +223,7 @@ CommandResult up(const Arguments& args, Context& context) {
     const client::Pool pool = HOZON_TRY(wait_until_ready(context, false));
     if (args.size_bytes != 0)
       context.note("--pool-size is for the first start only; pool main stays as it is");
-    return report(context, pool, "already up");
+    return report(context, pool, true);
   }
   std::error_code error;
   const bool has_pool = fs::exists(directory + "/pools/main", error);
@@ -236,7 +239,7 @@ CommandResult up(const Arguments& args, Context& context) {
     static_cast<void>(client::stop_supervisor(directory, kReadyTimeoutMs));
     return std::unexpected(pool.error());
   }
-  return report(context, *pool, "up");
+  return report(context, *pool, false);
 }
 
 }  // namespace hozon::cli

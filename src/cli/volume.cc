@@ -151,7 +151,7 @@ CommandResult volume_return(const Arguments& args, Context& context) {
   const std::string kept = client::text_of(result, "kept");
   context.printer().done(
       result, address.volume, "Volume {} is back at {}.{}", address.volume, address.point,
-      kept.empty() ? "" : fmt::format(" The state it left is {}@{}.", address.volume, kept));
+      kept.empty() ? "" : say_filled(" The state it left is {}@{}.", address.volume, kept));
   return ExitCode::kOk;
 }
 
