@@ -2,6 +2,8 @@
 // filter by what was typed. Words and options come from the grammar, names from the running
 // instance; without one there are just none.
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/grammar.h"
@@ -101,6 +103,14 @@ Names names_for(client::Client& client, const GrammarVerb& verb, const std::stri
   return {};
 }
 
+// What can be the value of an option.
+Names values_of(client::Client& client, const std::string& option) {
+  if (option == "--pool") return names_of_pools(client);
+  if (option == "--machines") return names_of_machines(client);
+  if (option == "--template") return names_at(client, "/v1/templates");
+  return {};
+}
+
 const GrammarOption* find_option(const GrammarVerb* verb, const std::string& word) {
   const auto fits = [&](const GrammarOption& option) {
     return !option.is_positional && (word == option.name || word == option.brief);
@@ -139,13 +149,27 @@ Names next_words(const Names& words) {
 struct Typed {
   Names words;       // before the one that is being typed
   std::string last;  // that one
+  std::string head;  // of it what stands before `last`: "--pool=", or "web," of a list
   std::string directory, url;
   const GrammarOption* waiting = nullptr;  // the option whose value is being typed
 };
 
+// Shells hand a word over as it was typed.
+std::string with_home(const std::string& path) {
+  const char* const home = std::getenv("HOME");
+  return path.starts_with("~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
+// "--pool=main" in its two parts; other words have the first only.
+std::pair<std::string, std::optional<std::string>> parts_of(const std::string& word) {
+  const size_t at = word.starts_with("--") ? word.find('=') : std::string::npos;
+  if (at == std::string::npos) return {word, std::nullopt};
+  return {word.substr(0, at), word.substr(at + 1)};
+}
+
 Typed typed_of(const Arguments& args) {
   Typed typed;
-  typed.directory = args.directory;
+  std::optional<std::string> directory, url;
   Names all = args.others;
   if (!all.empty() && all.front() == "--") all.erase(all.begin());
   if (!all.empty()) {
@@ -157,22 +181,35 @@ Typed typed_of(const Arguments& args) {
       typed.words.push_back(all[i]);
       continue;
     }
-    const GrammarOption* const option = find_option(find_verb(typed.words), all[i]);
+    auto [name, value] = parts_of(all[i]);
+    const GrammarOption* const option = find_option(find_verb(typed.words), name);
     if (option == nullptr || option->value.empty()) continue;
-    if (i + 1 == all.size()) typed.waiting = option;
-    if (i + 1 < all.size() && option->name == "--dir") typed.directory = all[i + 1];
-    if (i + 1 < all.size() && option->name == "--url") typed.url = all[i + 1];
-    ++i;
+    if (!value && ++i == all.size()) typed.waiting = option;
+    if (!value && i < all.size()) value = all[i];
+    if (value && option->name == "--dir") directory = with_home(*value);
+    if (value && option->name == "--url") url = *value;
+  }
+  // What is typed goes before what the environment names.
+  typed.directory = directory.value_or(args.directory);
+  typed.url = url.value_or(directory ? "" : args.url);
+  const auto [name, value] = parts_of(typed.last);
+  if (const auto* option = value ? find_option(find_verb(typed.words), name) : nullptr) {
+    typed.waiting = option;
+    typed.head = name + "=";
+    typed.last = *value;
+  }
+  const bool is_list = typed.waiting != nullptr && typed.waiting->name == "--machines";
+  if (const size_t comma = typed.last.rfind(','); is_list && comma != std::string::npos) {
+    typed.head += typed.last.substr(0, comma + 1);
+    typed.last.erase(0, comma + 1);
   }
   return typed;
 }
 
 Names candidates(const Typed& typed) {
   const GrammarVerb* const verb = find_verb(typed.words);
-  if (typed.waiting != nullptr) {
-    if (typed.waiting->name == "--output") return {"table", "json", "yaml", "name"};
-    if (typed.waiting->name != "--pool") return {};
-  }
+  if (typed.waiting != nullptr && typed.waiting->name == "--output")
+    return {"table", "json", "yaml", "name"};
   if (typed.waiting == nullptr && typed.last.starts_with('-')) {
     Names names;
     for (const GrammarOption& option : grammar().anywhere) names.push_back(option.name);
@@ -182,8 +219,8 @@ Names candidates(const Typed& typed) {
     return names;
   }
   if (verb == nullptr && typed.waiting == nullptr) return next_words(typed.words);
-  client::Client client(absolute_path(typed.directory));
-  if (typed.waiting != nullptr) return names_of_pools(client);
+  client::Client client = client_at(typed.url, absolute_path(typed.directory));
+  if (typed.waiting != nullptr) return values_of(client, typed.waiting->name);
   const Names given(typed.words.begin() + static_cast<std::ptrdiff_t>(verb->path.size()),
                     typed.words.end());
   size_t place = 0;
@@ -202,7 +239,7 @@ CommandResult complete(const Arguments& args, Context& context) {
   const Typed typed = typed_of(args);
   std::string text;
   for (const std::string& name : candidates(typed))
-    if (name.starts_with(typed.last)) text += printable(name) + "\n";
+    if (name.starts_with(typed.last)) text += printable(typed.head + name) + "\n";
   context.printer().text(text);
   return ExitCode::kOk;
 }

@@ -103,21 +103,21 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-client::Client client_of(const Arguments& args, const std::string& directory) {
-  if (args.url.empty()) return client::Client(directory);
-  client::Address address = client::parse_address_url(args.url).value_or(client::Address{});
-  address.authorities = environment("HOZON_CACERT");
-  return {args.url, address, environment("HOZON_TOKEN")};
-}
-
 }  // namespace
+
+client::Client client_at(const std::string& url, const std::string& directory) {
+  if (url.empty()) return client::Client(directory);
+  client::Address address = client::parse_address_url(url).value_or(client::Address{});
+  address.authorities = environment("HOZON_CACERT");
+  return {url, address, environment("HOZON_TOKEN")};
+}
 
 Context::Context(const Arguments& args)
     : directory_(absolute_path(args.directory)),
       printer_(args.format, wants_colour(), output_columns()),
       interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1),
       bar_(smart_terminal(STDERR_FILENO)),
-      client_(client_of(args, directory_)) {
+      client_(client_at(args.url, directory_)) {
   if (args.plan) client_.plan_only();
   if (args.no_wait) client_.leave_jobs();
   client_.on_interrupt([this](const std::string& sentence) {

@@ -32,6 +32,9 @@ class ProgressBar {
 // The bar's line: "[#####     ]  50%  512.0 MiB of 1.0 GiB  copying the image".
 std::string progress_line(const client::Job& job, size_t columns);
 
+// Of the instance at the URL, or, when that is empty, of the one in the directory.
+client::Client client_at(const std::string& url, const std::string& directory);
+
 class Context {
  public:
   explicit Context(const Arguments& args);

@@ -304,8 +304,10 @@ Parsed parse_command_line(const std::vector<std::string>& words) {
   Arguments arguments;
   if (!words.empty() && words[0] == "__complete") {
     // For shells: what follows is text, whatever it looks like, so it is kept from the grammar.
-    const char* from_environment = std::getenv("HOZON_DIR");
-    arguments.directory = from_environment == nullptr ? "" : from_environment;
+    const char* directory = std::getenv("HOZON_DIR");
+    const char* url = std::getenv("HOZON_URL");
+    arguments.directory = directory == nullptr ? "" : directory;
+    arguments.url = url == nullptr ? "" : url;
     arguments.others.assign(words.begin() + 1, words.end());
     arguments.command = complete;
     parsed.arguments = std::move(arguments);
