@@ -108,6 +108,11 @@ Status add_rules(scmp_filter_ctx filter) {
   for (const int call : kAllowed)
     if (const int failed = ::seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0); failed != 0)
       return errno_error(-failed, "allow system call {}", call);
+  // How UBSan finds out whether an address may be read.
+  for (const int call : {SCMP_SYS(pipe), SCMP_SYS(pipe2)})
+    if (const int failed = kIsSanitized ? ::seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) : 0;
+        failed != 0)
+      return errno_error(-failed, "allow system call {}", call);
   const scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
     if (const int failed = ::seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, no_code);

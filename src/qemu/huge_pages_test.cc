@@ -70,7 +70,7 @@ class SmallPages {
 
 // Empty, or why the host cannot join so many pages now: the kernel, rights, or no free huge pages.
 std::string why_not_here() {
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return "what is looked for is the largest memory, and here that is the sanitizer's own";
 #endif
   const SmallPages memory;

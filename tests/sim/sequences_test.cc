@@ -48,7 +48,7 @@ TEST(Sequences, OfOneOperationSurviveACrashAtEveryEventOfTheirRecovery) {
                                         total);
     ASSERT_EQ(wrong, "");
   }
-  EXPECT_GT(total.crashes.during_recovery, 5000 / kShare);
+  EXPECT_GT(total.crashes.during_recovery, 5000 / (kShare * kShare));
   g_count.add(total.crashes);
 }
 
