@@ -9,7 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kAnswerMs = 2000;
 constexpr int kAgentMs = 10'000;
 
 // Nobody there, or not able to: that is how the guest is. Anything else went wrong.
@@ -43,8 +42,8 @@ std::string sentence_of(const Renewal& renewal) {
                      renewal.detail.empty() ? "" : ", ", renewal.detail);
 }
 
-bool has_agent(QmpClient& qmp) {
-  const auto chardevs = qmp.call("query-chardev", json::object(), kAnswerMs);
+bool has_agent(QmpClient& qmp, int timeout_ms) {
+  const auto chardevs = qmp.call("query-chardev", json::object(), timeout_ms);
   if (!chardevs || !chardevs->is_array()) return false;
   for (const json& chardev : *chardevs)
     if (chardev.is_object() && chardev.value("label", "") == "agent")

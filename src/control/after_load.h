@@ -22,7 +22,7 @@ std::string sentence_of(const Renewal& renewal);
 
 // Whether something in the guest holds the agent's port open: asking QEMU costs nothing, waiting
 // for an agent that is not there costs seconds.
-bool has_agent(QmpClient& qmp);
+bool has_agent(QmpClient& qmp, int timeout_ms = 2000);
 // Takes every network link of the machine up or down.
 Status set_links(Core& core, const MachineRow& machine, bool up);
 // Of a guest that runs again. `bounce`: its links are up and shall be renewed.

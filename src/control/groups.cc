@@ -5,6 +5,7 @@
 
 #include "control/clone_disks.h"
 #include "control/firmware_state.h"
+#include "control/guest_facts.h"
 #include "control/json.h"
 #include "control/names.h"
 #include "control/preview.h"
@@ -123,6 +124,8 @@ Result<json> Core::do_group_create(JobRun& run, const GroupRow& group,
     return {};
   };
   HOZON_TRY(while_all_quiesced(*this, run, machines, rows, request.quiesce, 0, make_points));
+  std::vector<json> facts = ask_guest_facts(*this, machines);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].environment["guest"] = std::move(facts[i]);
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.insert_group(group));
     for (size_t i = 0; i < rows.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "control/after_load.h"
+#include "control/at_once.h"
 #include "control/names.h"
 #include "link/file_query.h"
 #include "qemu/guest_agent.h"
@@ -73,13 +74,10 @@ json facts_of(const json& os, const json& hostname, const json& interfaces) {
   return facts;
 }
 
-json ask_guest_facts(Core& core, const MachineRow& machine) {
-  const Remaining remaining(kFactsMs);
-  if (core.guests.state(machine.uuid).state != PowerState::kUp) return nullptr;
-  const auto guest = core.guests.handle(machine.uuid);
-  if (!guest || !has_agent(*guest->qmp)) return nullptr;
-  auto agent = GuestAgent::connect(core.machine_directory(machine.uuid) + "/" + kAgentSocket,
-                                   remaining.ms());
+namespace {
+
+json ask_agent(const std::string& socket, const Remaining& remaining) {
+  auto agent = GuestAgent::connect(socket, remaining.ms());
   if (!agent) return nullptr;
   json answers[3];
   const char* const commands[] = {"guest-get-osinfo", "guest-get-host-name",
@@ -92,6 +90,29 @@ json ask_guest_facts(Core& core, const MachineRow& machine) {
   json facts = facts_of(answers[0], answers[1], answers[2]);
   if (facts.empty()) return nullptr;
   facts["captured_ns"] = wall_clock_ns();
+  return facts;
+}
+
+}  // namespace
+
+std::vector<json> ask_agents(const std::vector<std::string>& sockets, int timeout_ms) {
+  std::vector<json> facts(sockets.size());
+  const Remaining remaining(timeout_ms);
+  at_once(sockets.size(), [&](size_t i) { facts[i] = ask_agent(sockets[i], remaining); });
+  return facts;
+}
+
+json ask_guest_facts(Core& core, const MachineRow& machine) {
+  const Remaining remaining(kFactsMs);
+  if (core.guests.state(machine.uuid).state != PowerState::kUp) return nullptr;
+  const auto guest = core.guests.handle(machine.uuid);
+  if (!guest || !has_agent(*guest->qmp, remaining.ms())) return nullptr;
+  return ask_agent(core.machine_directory(machine.uuid) + "/" + kAgentSocket, remaining);
+}
+
+std::vector<json> ask_guest_facts(Core& core, const std::vector<MachineRow>& machines) {
+  std::vector<json> facts(machines.size());
+  at_once(machines.size(), [&](size_t i) { facts[i] = ask_guest_facts(core, machines[i]); });
   return facts;
 }
 
