@@ -31,20 +31,6 @@ Result<Group> view_of(Core& core, const GroupRow& row) {
   return group;
 }
 
-// Freezes one guest after the other, makes the points when all are frozen, and thaws them.
-Status while_all_quiesced(Core& core, JobRun& run, const std::vector<MachineRow>& machines,
-                          std::vector<SnapshotRow>& rows, const std::string& word, size_t next,
-                          const std::function<Status()>& make_points) {
-  if (next == machines.size()) return make_points();
-  const Quiesced quiesced = HOZON_TRY(while_quiesced(core, run, machines[next], word, [&] {
-    return while_all_quiesced(core, run, machines, rows, word, next + 1, make_points);
-  }));
-  rows[next].environment = {{"consistency", quiesced.consistency},
-                            {"consistency_reason", quiesced.reason},
-                            {"frozen_ms", quiesced.frozen_ms}};
-  return {};
-}
-
 Result<std::vector<MachineRow>> machines_of(Core& core, const std::vector<std::string>& names) {
   std::vector<MachineRow> machines;
   for (const std::string& name : names) {
@@ -123,9 +109,14 @@ Result<json> Core::do_group_create(JobRun& run, const GroupRow& group,
     HOZON_TRY(storage.snapshot(pool, volumes, group.uuid));
     return {};
   };
-  HOZON_TRY(while_all_quiesced(*this, run, machines, rows, request.quiesce, 0, make_points));
+  const std::vector<Quiesced> quiesced =
+      HOZON_TRY(while_quiesced(*this, run, machines, request.quiesce, make_points));
   std::vector<json> facts = ask_guest_facts(*this, machines);
-  for (size_t i = 0; i < rows.size(); ++i) rows[i].environment["guest"] = std::move(facts[i]);
+  for (size_t i = 0; i < rows.size(); ++i)
+    rows[i].environment = {{"consistency", quiesced[i].consistency},
+                           {"consistency_reason", quiesced[i].reason},
+                           {"frozen_ms", quiesced[i].frozen_ms},
+                           {"guest", std::move(facts[i])}};
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.insert_group(group));
     for (size_t i = 0; i < rows.size(); ++i) {

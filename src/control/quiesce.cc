@@ -1,9 +1,11 @@
 #include "control/quiesce.h"
 
 #include <filesystem>
+#include <optional>
 
 #include "base/log.h"
 #include "control/after_load.h"
+#include "control/at_once.h"
 #include "qemu/files.h"
 #include "qemu/freeze.h"
 #include "qemu/guest_agent.h"
@@ -27,16 +29,33 @@ bool is_frozen_by_owner(const std::string& directory) {
   return held && held->phase == FreezePhase::kFrozen;
 }
 
-Result<Freeze> begin_freeze(Core& core, JobRun& run, const MachineRow& machine,
-                            const std::string& name) {
+// How one guest is kept still while the points are made.
+struct Hold {
+  std::string name = {};  // of our helper; empty: there is none
+  bool by_owner = false;
+  std::string reason = {};  // why nothing keeps it still
+  std::optional<Result<Freeze>> freeze = {};
+};
+
+Hold hold_of(Core& core, const MachineRow& machine, const std::string& word) {
+  if (word == "skip") return {.reason = "not asked for"};
+  if (core.guests.state(machine.uuid).state == PowerState::kDown && word != "require")
+    return {.reason = "the machine is down"};
+  if (is_frozen_by_owner(core.machine_directory(machine.uuid))) return {.by_owner = true};
+  return {.name = "freeze-" + new_uuid()};
+}
+
+Result<Freeze> begin_freeze(Core& core, const MachineRow& machine, const std::string& name,
+                            int answer_ms) {
   const GuestHandle guest = HOZON_TRY(core.guests.handle(machine.uuid));
   if (core.guests.state(machine.uuid).state != PowerState::kUp)
     return make_error(Code::kWrongState, "the guest does not run");
-  if (!has_agent(*guest.qmp)) return make_error(Code::kUnavailable, "the guest has no agent");
-  run.step("freezing the guest's file systems");
+  if (!has_agent(*guest.qmp, answer_ms))
+    return make_error(Code::kUnavailable, "the guest has no agent");
   return freeze_guest({.program = core.options.program_directory + "/hozon-freeze",
                        .directory = core.machine_directory(machine.uuid),
-                       .name = name});
+                       .name = name,
+                       .answer_ms = answer_ms});
 }
 
 Quiesced outcome_of(const Result<FreezeStatus>& thawed) {
@@ -45,6 +64,21 @@ Quiesced outcome_of(const Result<FreezeStatus>& thawed) {
     return {"crash", "the guest did not say that it was thawed: " + thawed->error.what, 0};
   if (!thawed->was_asked) return {"crash", "the freeze ended before the points were made", 0};
   return {"filesystem", "", thawed->frozen_ms};
+}
+
+// Thaws what is ours to thaw, and says what the points hold.
+Quiesced end_hold(Core& core, const MachineRow& machine, const Hold& hold) {
+  const std::string directory = core.machine_directory(machine.uuid);
+  if (hold.by_owner && is_frozen_by_owner(directory)) return {"filesystem", "", 0};
+  if (hold.by_owner) return {"crash", "the freeze ended before the points were made", 0};
+  if (!hold.freeze) return {"crash", hold.reason, 0};
+  Quiesced quiesced{"crash", "", 0};
+  if (*hold.freeze)
+    quiesced = outcome_of(thaw_guest(directory, hold.name));
+  else
+    quiesced.reason = hold.freeze->error().what;
+  core.remove_helper_files(machine.uuid, hold.name);
+  return quiesced;
 }
 
 std::unexpected<Error> not_quiesced(const MachineRow& machine, const std::string& reason) {
@@ -61,36 +95,34 @@ Status check_quiesce(const std::string& word) {
   return make_error(Code::kInvalidArgument, "quiesce '{}' is not one of require, try, skip", word);
 }
 
-Result<Quiesced> while_quiesced(Core& core, JobRun& run, const MachineRow& machine,
-                                const std::string& word,
-                                const std::function<Status()>& make_points) {
-  const std::string directory = core.machine_directory(machine.uuid);
-  Quiesced quiesced{"crash", "not asked for", 0};
-  if (word == "skip") {
-    HOZON_TRY(make_points());
-    return quiesced;
-  }
-  if (core.guests.state(machine.uuid).state == PowerState::kDown && word != "require") {
-    quiesced.reason = "the machine is down";
-    HOZON_TRY(make_points());
-    return quiesced;
-  }
-  if (is_frozen_by_owner(directory)) {
-    HOZON_TRY(make_points());
-    if (is_frozen_by_owner(directory)) return Quiesced{"filesystem", "", 0};
-    quiesced.reason = "the freeze ended before the points were made";
-  } else {
-    const std::string name = "freeze-" + new_uuid();
+Result<std::vector<Quiesced>> while_quiesced(Core& core, JobRun& run,
+                                             const std::vector<MachineRow>& machines,
+                                             const std::string& word,
+                                             const std::function<Status()>& make_points) {
+  std::vector<Hold> holds;
+  bool any = false;
+  for (const MachineRow& machine : machines) {
+    holds.push_back(hold_of(core, machine, word));
+    const std::string& name = holds.back().name;
+    if (name.empty()) continue;
     HOZON_TRY(run.journal("freeze.end", {{"machine", machine.uuid}, {"name", name}}));
-    const auto freeze = begin_freeze(core, run, machine, name);
-    if (!freeze && word == "require") return not_quiesced(machine, freeze.error().what);
-    HOZON_TRY(make_points());
-    quiesced = freeze ? outcome_of(thaw_guest(directory, name))
-                      : Quiesced{"crash", freeze.error().what, 0};
-    core.remove_helper_files(machine.uuid, name);
+    any = true;
   }
-  if (word == "require" && quiesced.consistency != "filesystem")
-    return not_quiesced(machine, quiesced.reason);
+  if (any) run.step("freezing the guest's file systems");
+  const int answer_ms = word == "require" ? kFreezeAnswerMs : kTryAnswerMs;
+  at_once(holds.size(), [&](size_t i) {
+    if (!holds[i].name.empty())
+      holds[i].freeze = begin_freeze(core, machines[i], holds[i].name, answer_ms);
+  });
+  for (size_t i = 0; i < holds.size() && word == "require"; ++i)
+    if (holds[i].freeze && !*holds[i].freeze)
+      return not_quiesced(machines[i], holds[i].freeze->error().what);
+  HOZON_TRY(make_points());
+  std::vector<Quiesced> quiesced(holds.size());
+  at_once(holds.size(), [&](size_t i) { quiesced[i] = end_hold(core, machines[i], holds[i]); });
+  for (size_t i = 0; i < holds.size() && word == "require"; ++i)
+    if (quiesced[i].consistency != "filesystem")
+      return not_quiesced(machines[i], quiesced[i].reason);
   return quiesced;
 }
 

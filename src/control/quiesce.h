@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "control/core.h"
 
@@ -19,12 +20,16 @@ struct Quiesced {
   uint64_t frozen_ms = 0;
 };
 
-// Runs `make_points` while the guest's file systems are frozen, if `word` and the guest allow that.
-// With "require" an error when the points were not, or may not have been, made while frozen. The
-// freeze lasts kFreezeHoldMs at most, whatever happens to this program.
-Result<Quiesced> while_quiesced(Core& core, JobRun& run, const MachineRow& machine,
-                                const std::string& word,
-                                const std::function<Status()>& make_points);
+// Runs `make_points` while the file systems of all these guests are frozen, as far as `word` and
+// they allow that; what became of each is the result. All are frozen at once and thawed at once.
+// With "require" an error when the points were not, or may not have been, made while frozen. With
+// "try" an agent that does not answer is waited for kTryAnswerMs only. A freeze lasts kFreezeHoldMs
+// at most, whatever happens to this program.
+Result<std::vector<Quiesced>> while_quiesced(Core& core, JobRun& run,
+                                             const std::vector<MachineRow>& machines,
+                                             const std::string& word,
+                                             const std::function<Status()>& make_points);
+inline constexpr int kTryAnswerMs = 1500;
 
 // Name of the helper of `hozon machine freeze`, in the machine's directory.
 inline constexpr const char* kFreezeName = "freeze-machine";

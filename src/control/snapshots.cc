@@ -124,7 +124,8 @@ Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, Snap
       HOZON_TRY(storage.snapshot(machine.pool, volumes, row.uuid));
       return {};
     };
-    const Quiesced quiesced = HOZON_TRY(while_quiesced(*this, run, machine, quiesce, make_points));
+    const Quiesced quiesced =
+        HOZON_TRY(while_quiesced(*this, run, {machine}, quiesce, make_points)).front();
     row.environment = {{"consistency", quiesced.consistency},
                        {"consistency_reason", quiesced.reason},
                        {"frozen_ms", quiesced.frozen_ms},

@@ -91,6 +91,8 @@ Result<Freeze> freeze_guest(const FreezeRequest& request) {
                  request.name + ".json",
                  "--hold-ms",
                  std::to_string(request.hold_ms),
+                 "--answer-ms",
+                 std::to_string(request.answer_ms),
                  "--name",
                  request.name};
   launch.directory = request.directory;

@@ -7,7 +7,8 @@
 // that it is thawed, or for kThawPatienceMs. It is the only one that speaks with the agent
 // meanwhile.
 //
-//   hozon-freeze --agent SOCKET --status FILE --hold-ms N [--lifeline-fd N] [--name X]
+//   hozon-freeze --agent SOCKET --status FILE --hold-ms N [--answer-ms N] [--lifeline-fd N]
+//                [--name X]
 // Exit status: 0 thawed as asked, 1 otherwise (the status file says how), 2 wrong arguments.
 #pragma once
 
@@ -23,6 +24,7 @@ namespace hozon {
 
 constexpr int kFreezeHoldMs = 10'000;
 constexpr int kFreezeHoldMsMax = 600'000;
+constexpr int kFreezeAnswerMs = 3000;
 constexpr int kThawPatienceMs = 600'000;
 constexpr int kThawAnswerMs = 60'000;
 
@@ -31,7 +33,8 @@ struct FreezeRequest {
   std::string directory;  // the machine's; the agent's socket is in it
   std::string name;       // of the helper: <name>.{json,log,pid} in `directory`; its adopt() mark
   int hold_ms = kFreezeHoldMs;
-  bool follows_caller = true;  // thaws when this process ends
+  int answer_ms = kFreezeAnswerMs;  // how long the agent may take to say that it is there
+  bool follows_caller = true;       // thaws when this process ends
 };
 
 enum class FreezePhase { kFreezing, kFrozen, kThawed, kFailed };

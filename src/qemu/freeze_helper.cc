@@ -25,6 +25,7 @@ struct Options {
   std::string agent;
   std::string status_path;
   int hold_ms = 0;
+  int answer_ms = kFreezeAnswerMs;
   int lifeline = -1;
 };
 
@@ -50,6 +51,8 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
       options.status_path = value;
     else if (name == "--hold-ms")
       options.hold_ms = HOZON_TRY(parse_number(name, value));
+    else if (name == "--answer-ms")
+      options.answer_ms = HOZON_TRY(parse_number(name, value));
     else if (name == "--lifeline-fd")
       options.lifeline = HOZON_TRY(parse_number(name, value));
     else if (name != "--name")  // only a mark on the command line
@@ -108,8 +111,10 @@ Status thaw(const Options& options) {
   }
 }
 
-Result<uint64_t> freeze(const Options& options) {
-  GuestAgent agent = HOZON_TRY(GuestAgent::connect(options.agent, kAgentMs));
+// `was_asked`: the guest may freeze, whatever becomes of its answer.
+Result<uint64_t> freeze(const Options& options, bool& was_asked) {
+  GuestAgent agent = HOZON_TRY(GuestAgent::connect(options.agent, options.answer_ms));
+  was_asked = true;
   return agent.freeze(options.hold_ms);
 }
 
@@ -117,13 +122,14 @@ int hold(const Options& options) {
   const Fd signals = watch_signals();
   FreezeStatus status;
   const uint64_t began = monotonic_ns();
-  const Result<uint64_t> frozen = freeze(options);
+  bool was_asked = false;
+  const Result<uint64_t> frozen = freeze(options, was_asked);
   if (!frozen) {
     status.phase = FreezePhase::kFailed;
     status.error = frozen.error();
     report(options, status);
     // A guest that waited for a disk may freeze after we gave up: it has to say that it did not.
-    if (frozen.error().code == Code::kUnavailable) (void)thaw(options);
+    if (was_asked && frozen.error().code == Code::kUnavailable) (void)thaw(options);
     return 1;
   }
   status.phase = FreezePhase::kFrozen;

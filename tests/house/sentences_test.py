@@ -70,7 +70,7 @@ GIVEN = re.compile(r"\b(?:step|renewal_of|skip_waiting|(?:notes|texts|steps|unre
 ASSIGNED = re.compile(r"\b(?:(?:job|ended)\.step|(?:task|pool)\.message|info_\.mode_reason|quiesced\.reason) = "
                       r"([^;]*);")
 MAKERS = ("sentence_of", "mapped_memory_sentence", "memory_obstacle", "parts_sentence", "first_sentences",
-          "renewal_of", "outcome_of", "while_quiesced", "shutdown_reason", "check_live_save_possible")
+          "renewal_of", "outcome_of", "hold_of", "end_hold", "shutdown_reason", "check_live_save_possible")
 
 
 def sentences_in(text):

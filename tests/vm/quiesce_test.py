@@ -76,6 +76,38 @@ class QuiesceTest(SnapshotCase):
         with self.assertRaisesRegex(Failed, "use one of require"):
             self.create("r", "--quiesce", "maybe")
 
+    def general(self, machine, snapshot):
+        told = self.ask("snapshot", "show", machine, snapshot, "--details")["general"]
+        return told["consistency"], told["os"], told["hostname"]
+
+    def test_a_group_asks_all_of_its_guests_and_waits_for_none_that_hangs(self):
+        hangs = self.name
+        self.boot(disks=1)
+        group = ("--machines", f"{hangs},{self.name}")
+        self.hozon("group", "create", "g", *group)
+        for machine in (hangs, self.name):
+            self.assertEqual(self.general(machine, "g"), ("filesystem", "A small guest", "little"))
+        self.run_in_guest("killall -STOP hozon-agent", name=hangs)
+        self.hozon("group", "create", "h", *group)
+        self.assertEqual(self.general(hangs, "h"), ("crash", "", ""))
+        self.assertEqual(self.general(self.name, "h"), ("filesystem", "A small guest", "little"))
+        reason = self.ask("snapshot", "show", hangs, "h")["consistency_reason"]
+        self.assertIn("does not answer", reason)
+        with self.assertRaisesRegex(Failed, "does not answer.*--quiesce try"):
+            self.hozon("group", "create", "i", *group, "--quiesce", "require")
+        wait_for("the thaw of the other", lambda: not self.pid_of("hozon-freeze"), 30)
+        self.run_in_guest("killall -CONT hozon-agent", name=hangs)
+        self.hozon("group", "create", "j", *group, "--quiesce", "require")
+        self.assertEqual(self.general(hangs, "j"), ("filesystem", "A small guest", "little"))
+
+    def test_nobody_goes_on_asking_a_guest_that_was_asked_nothing(self):
+        self.run_in_guest("killall -STOP hozon-agent")
+        self.assertEqual(self.create("s")["consistency"], "crash")
+        wait_for("an end of the helper", lambda: not self.pid_of("hozon-freeze"), 30)
+        self.assertEqual(self.freeze_leftovers(), [])
+        self.run_in_guest("killall -CONT hozon-agent")
+        self.assertEqual(self.create("t", "--quiesce", "require")["consistency"], "filesystem")
+
     def test_a_killed_hozond_leaves_no_frozen_guest(self):
         stored = self.pid_of("hozon-stored")
         os.kill(stored, signal.SIGSTOP)
