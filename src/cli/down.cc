@@ -51,8 +51,10 @@ std::vector<client::Machine> shut_down(Context& context, std::vector<client::Mac
 
 Status stop_machines(const Arguments& args, Context& context, client::Json& done) {
   std::vector<client::Machine> running;
-  for (client::Machine& machine : HOZON_TRY(context.client().machines("uuid,name,state")))
-    if (machine.state != "down") running.push_back(std::move(machine));
+  for (client::Machine& machine : HOZON_TRY(context.client().machines("uuid,name,state,pid"))) {
+    const bool is_asleep = machine.state == "suspended" && machine.pid == 0;
+    if (machine.state != "down" && !is_asleep) running.push_back(std::move(machine));
+  }
   if (!args.kill)
     running = shut_down(context, std::move(running),
                         args.has_timeout ? args.timeout_s : kShutdownSeconds, done);

@@ -71,6 +71,17 @@ class SleepTest(SnapshotCase):
             self.assertNotIn(self.name + ".ram", self.volumes())
         self.assertEqual(self.leftovers(), [])
 
+    def test_it_sleeps_on_while_hozon_is_down(self):
+        self.boot()
+        self.start_stamper()
+        before = self.stamps(3)
+        self.hozon("machine", "suspend", self.name)
+        self.instance.down()
+        self.instance.up()
+        self.assertEqual(self.state(), "suspended")
+        self.hozon("machine", "resume", self.name)
+        self.assertGreaterEqual(self.stamp(), before)
+
     def test_a_return_while_it_sleeps_keeps_what_it_dreamt(self):
         self.boot()
         self.start_stamper()
