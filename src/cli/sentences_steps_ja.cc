@@ -199,7 +199,7 @@ const Forms& step_forms() {
       {"its turn had not come before the next run", "次の実行までに番が来ませんでした"},
       {"the run was cancelled", "実行は中止されました"},
       {"the schedule was disabled", "スケジュールは無効にされました"},
-      // why a snapshot is as after a power cut, and why a machine is down
+      // why a snapshot is as after a power cut, and why a machine is as it is
       {"not asked for", "求められていません"},
       {"the freeze ended before the points were made", "時点を作る前に凍結が終わりました"},
       {"the guest did not say that it was thawed: {}",
@@ -207,6 +207,8 @@ const Forms& step_forms() {
       {"the freeze helper ended without a verdict",
        "凍結の補助プログラムが、結果を残さずに終わりました"},
       {"the freeze helper does not answer", "凍結の補助プログラムが応答しません"},
+      {"its memory is kept; `hozon machine resume` wakes it",
+       "メモリは残っています。`hozon machine resume` で再開します"},
       {"the guest switched itself off", "ゲストが自分で電源を切りました"},
       {"the guest's kernel panicked", "ゲストのカーネルがパニックを起こしました"},
       {"QEMU was ended by a signal", "QEMU はシグナルで終了しました"},

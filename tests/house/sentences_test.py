@@ -67,7 +67,7 @@ def refusals():
 # Where steps, notes and the like are given on: calls, assignments, and functions that make them.
 GIVEN = re.compile(r"\b(?:step|renewal_of|skip_waiting|(?:notes|texts|steps|unreachable|identity|makes|removes|"
                    r'obstacles|renewals)(?:"\])?\.(?:push_back|emplace_back))\(')
-ASSIGNED = re.compile(r"\b(?:(?:job|ended)\.step|(?:task|pool)\.message|info_\.mode_reason|quiesced\.reason) = "
+ASSIGNED = re.compile(r"\b(?:(?:job|ended)\.step|(?:task|pool)\.message|info_\.mode_reason|machine\.state_reason|quiesced\.reason) = "
                       r"([^;]*);")
 MAKERS = ("sentence_of", "mapped_memory_sentence", "memory_obstacle", "parts_sentence", "first_sentences",
           "renewal_of", "outcome_of", "hold_of", "end_hold", "shutdown_reason", "check_live_save_possible")
