@@ -1,194 +1,15 @@
 // Proves: for every due time and every machine that is chosen, exactly one snapshot is made, and
 // what stays is what retention keeps; whatever fails, whoever is away, and wherever the program is
 // killed.
-// Method: the real runner over a real inventory, with a clock and machines that are simulated. A
-// kill is an exception at one of the runner's steps: what was committed stays, a new runner goes
-// on. Jobs outlive it, as those of the job board do. A year is compared with a model that knows
-// only the due times (schedule_rule_test.cc has those checked) and retain() applied after each.
-#include "control/schedule_runner.h"
-
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <random>
-#include <set>
-
-#include "control/names.h"
-#include "qemu/spec.h"
-
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // settings name what they change
+// Method: the real runner over a real inventory, in a simulated world (schedule_world.h). A year is
+// compared with a model that knows only the due times (schedule_rule_test.cc has those checked) and
+// retain() applied after each.
+#include "control/schedule_world.h"
 
 namespace hozon::control {
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
-constexpr uint64_t kHour = 3600 * kSecond;
-
-struct Killed {};
-
-uint64_t instant(int year, int month, int day, int hour = 0, int minute = 0) {
-  return static_cast<uint64_t>(cctz::convert(cctz::civil_second(year, month, day, hour, minute, 0),
-                                             cctz::utc_time_zone())
-                                   .time_since_epoch()
-                                   .count()) *
-         kSecond;
-}
-
-class World final : public ScheduleHands {
- public:
-  World() : inventory(*Inventory::open(":memory:")), table(inventory) { restart(); }
-
-  void add_machine(const std::string& name, std::vector<std::string> tags = {},
-                   const std::string& state = "up") {
-    MachineRow row;
-    row.uuid = "uuid-" + name;
-    row.name = name;
-    row.pool = "main";
-    ASSERT_TRUE(inventory.insert_machine(row));
-    world.push_back({row.uuid, name, std::move(tags), state});
-  }
-
-  ScheduleRow add_schedule(ScheduleSettings settings, uint64_t from_ns) {
-    ScheduleRow row;
-    row.uuid = "uuid-of-schedule";
-    row.name = "nightly";
-    if (settings.zone.empty()) settings.zone = "Europe/Berlin";
-    const Status checked = check_schedule(settings);
-    EXPECT_TRUE(checked) << checked.error().what;
-    row.settings = std::move(settings);
-    row.cursor_ns = row.created_ns = from_ns;
-    EXPECT_TRUE(table.insert(row));
-    return row;
-  }
-
-  void restart() { runner.emplace(inventory, *this); }
-
-  // Turns every `step_ns` until `until_ns`, or at the next due time while nothing is open; after a
-  // kill a new runner goes on at once.
-  void run(uint64_t until_ns, uint64_t step_ns) {
-    while (now_ns <= until_ns) {
-      for (int turns = 0; turns < 4; ++turns) {  // so that what one turn began, the next one ends
-        try {
-          const Status turned = runner->turn(now_ns);
-          ASSERT_TRUE(turned) << turned.error().what;
-        } catch (const Killed&) {
-          ++kills;
-          restart();
-        }
-      }
-      now_ns += step_ns;
-      if (table.open_tasks()->empty())
-        now_ns = std::max(now_ns, std::min(next_due(), until_ns + step_ns));
-    }
-  }
-
-  uint64_t next_due() {
-    const ScheduleRow row = *table.schedule("uuid-of-schedule");
-    const auto next = ScheduleRule::parse(row.settings.rule)
-                          ->next_after(static_cast<int64_t>(row.cursor_ns / kSecond),
-                                       *TimeZone::of(row.settings.zone));
-    return static_cast<uint64_t>(*next) * kSecond;
-  }
-
-  std::vector<uint64_t> dues(const std::string& machine) {
-    const auto snapshots = table.snapshots("uuid-of-schedule", "uuid-" + machine);
-    std::vector<uint64_t> found;
-    for (const ScheduledSnapshot& snapshot : *snapshots) found.push_back(snapshot.due_ns);
-    return found;
-  }
-
-  // --- hands ---
-  Result<std::vector<ScheduledMachine>> machines() override { return world; }
-
-  Result<JobId> begin_snapshot(const std::string& machine_uuid, const SnapshotRequest& request,
-                               const Caller& caller) override {
-    if (jobs.contains(caller.key)) return jobs[caller.key].id;
-    if (refuse) return make_error(*refuse, "refused for the test");
-    Job job = new_job();
-    if (fails()) {
-      job.state = JobState::kFailed;
-      job.error = Error{Code::kUnavailable, "failed for the test", 0};
-    } else {
-      SnapshotRow row;
-      row.uuid = new_uuid();
-      row.machine_uuid = machine_uuid;
-      row.name = request.name_base;
-      row.status = "ok";
-      row.created_ns = now_ns;
-      row.schedule_uuid = request.schedule_uuid;
-      row.due_ns = request.due_ns;
-      row.marks.pinned = pins.contains(request.due_ns);
-      HOZON_TRY(inventory.insert_snapshot(row));
-      made.emplace_back(machine_uuid, request.due_ns, request.with_memory, request.quiesce, now_ns);
-      job.result = {{"name", row.name}};
-    }
-    jobs[caller.key] = job;
-    if (job_lasts_ns != 0) jobs[caller.key].ended_ns = now_ns + job_lasts_ns;
-    most_at_work = std::max(most_at_work, at_work());
-    return job.id;
-  }
-
-  Result<JobId> begin_delete(const std::string& machine_uuid, const DeleteRequest& request,
-                             const Caller& caller) override {
-    if (jobs.contains(caller.key)) return jobs[caller.key].id;
-    Job job = new_job();
-    nlohmann::json names = nlohmann::json::array();
-    for (const std::string& uuid : request.snapshots) {
-      names.push_back(HOZON_TRY(inventory.snapshot(machine_uuid, uuid)).name);
-      HOZON_TRY(inventory.trash_snapshot(uuid, now_ns, now_ns + request.ttl_s * kSecond));
-    }
-    job.result = {{"deleted", names}};
-    jobs[caller.key] = job;
-    return job.id;
-  }
-
-  Result<std::optional<Job>> job_of(const std::string& key) override {
-    std::optional<Job> job;
-    if (const auto found = jobs.find(key); found != jobs.end()) {
-      job = found->second;
-      if (job->ended_ns > now_ns) job->state = JobState::kRunning;
-    }
-    return job;
-  }
-
-  void report(const ScheduleRow&, const ScheduleTask& task, uint64_t again_ns) override {
-    reports.push_back(task.message);
-    gave_up += again_ns == 0 ? 1 : 0;
-  }
-
-  void between_steps() override {
-    if (kill_one_in != 0 && random() % kill_one_in == 0) throw Killed();
-  }
-
-  Inventory inventory;
-  ScheduleTable table;
-  std::optional<ScheduleRunner> runner;
-  std::vector<ScheduledMachine> world;
-  uint64_t now_ns = 0;
-  std::mt19937_64 random{7};
-  uint64_t kill_one_in = 0, fail_one_in = 0;
-  std::optional<Code> refuse;
-  std::set<uint64_t> pins;
-  uint64_t job_lasts_ns = 0;
-  size_t most_at_work = 0, kills = 0, gave_up = 0;
-  std::vector<std::string> reports;
-  // machine, due, with memory, quiesce, when
-  std::vector<std::tuple<std::string, uint64_t, bool, std::string, uint64_t>> made;
-  std::map<std::string, Job> jobs;
-
- private:
-  bool fails() { return fail_one_in != 0 && random() % fail_one_in == 0; }
-  size_t at_work() const {
-    return static_cast<size_t>(std::ranges::count_if(
-        jobs, [this](const auto& entry) { return entry.second.ended_ns > now_ns; }));
-  }
-  Job new_job() {
-    Job job;
-    job.id = {jobs.size() + 1};
-    job.state = JobState::kDone;
-    return job;
-  }
-};
+using World = ScheduleWorld;
 
 // What has to be there after a year in which nothing went wrong for good.
 struct Model {
@@ -294,6 +115,62 @@ TEST(ScheduleRunner, AfterDowntimeTheLatestRunIsMadeUpForAndTheOthersAreCounted)
   }
 }
 
+TEST(ScheduleRunner, ARunIsRecordedForItsDueTimeHoweverLateItComes) {
+  const uint64_t due = instant(2026, 6, 2, 2);
+  for (const uint64_t late :
+       {uint64_t{0}, kSecond, ScheduleRunner::kPunctualNs - kSecond, ScheduleRunner::kPunctualNs,
+        ScheduleRunner::kPunctualNs + 1, ScheduleRunner::kPunctualNs + kSecond, 5 * kHour}) {
+    World world;
+    world.add_machine("a");
+    world.add_schedule({.rule = "daily at 02:00", .zone = "UTC", .machines = {.all = true}},
+                       due - 12 * kHour);
+    world.now_ns = due + late;
+    world.run(world.now_ns, kSecond);
+    const auto runs = *world.table.runs("uuid-of-schedule", 10);
+    ASSERT_EQ(runs.size(), 1U);
+    EXPECT_EQ(runs[0].due_ns, due) << late;
+    EXPECT_EQ(runs[0].cause, late > ScheduleRunner::kPunctualNs ? "catch-up" : "due") << late;
+    EXPECT_EQ(runs[0].missed, 0U);
+    EXPECT_EQ(world.dues("a"), std::vector<uint64_t>{due}) << late;
+    EXPECT_EQ(runs[0].tasks.at(0).snapshot, "nightly-20260602T020000Z") << late;
+    EXPECT_EQ(world.table.schedule("nightly")->cursor_ns, due);
+  }
+}
+
+TEST(ScheduleRunner, KillsAfterDowntimeMakeUpForOneRunAndOnce) {
+  size_t kills = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    World world;
+    world.random.seed(seed);
+    world.add_machine("a");
+    world.add_machine("b");
+    const uint64_t from = instant(2026, 6, 1);
+    world.add_schedule({.rule = "daily at 02:00", .zone = "UTC", .machines = {.all = true}}, from);
+    world.now_ns = from + 132 * kHour;
+    world.kill_one_in = 3;
+    world.run(world.now_ns + 12 * kHour, kSecond);
+    EXPECT_EQ(world.table.runs("uuid-of-schedule", 10)->size(), 1U) << seed;
+    EXPECT_EQ(world.made.size(), 2U) << seed;
+    for (const char* machine : {"a", "b"})
+      EXPECT_EQ(world.dues(machine), std::vector<uint64_t>{instant(2026, 6, 6, 2)}) << seed;
+    kills += world.kills;
+  }
+  EXPECT_GT(kills, 40U);
+}
+
+TEST(ScheduleRunner, ADisabledScheduleDoesNothing) {
+  World world;
+  world.add_machine("a");
+  ScheduleRow row = world.add_schedule({.rule = "hourly", .zone = "UTC", .machines = {.all = true}},
+                                       instant(2026, 1, 1));
+  row.enabled = false;
+  ASSERT_TRUE(world.table.update(row));
+  world.now_ns = instant(2026, 1, 1, 1);
+  world.run(instant(2026, 1, 1, 5), 60 * kSecond);
+  EXPECT_TRUE(world.made.empty());
+  EXPECT_TRUE(world.table.runs("uuid-of-schedule", 10)->empty());
+}
+
 TEST(ScheduleRunner, AClockThatWasSetBackStopsNoSchedule) {
   World world;
   world.add_machine("a");
@@ -311,6 +188,10 @@ TEST(ScheduleRunner, ChoosesByNameTagAndState) {
   EXPECT_TRUE(is_chosen(web, {.tags = {"db"}, .states = {"up", "paused"}}));
   EXPECT_FALSE(is_chosen(web, {.tags = {"db"}, .states = {"down"}}));
   EXPECT_FALSE(is_chosen(web, {.names = {"mail"}, .tags = {"db"}}));
+  EXPECT_FALSE(is_chosen(web, {.tags = {"test"}}));
+  EXPECT_FALSE(is_chosen(web, {.names = {"web"}, .tags = {"test"}}));
+  EXPECT_FALSE(is_chosen(web, {.tags = {"test"}, .states = {"up"}}));
+  EXPECT_FALSE(is_chosen({"u2", "bare", {}, "up"}, {.tags = {"db"}}));
   EXPECT_FALSE(is_chosen(web, {}));
   EXPECT_TRUE(is_chosen(web, {.all = true}));
 }
@@ -356,6 +237,110 @@ TEST(ScheduleRunner, JitterSpreadsTheTurnsAndTheLimitHolds) {
     turns.insert(turn / (60 * kSecond));
   }
   EXPECT_GE(turns.size(), 8U);  // of ten minutes
+}
+
+TEST(ScheduleRunner, JitterIsAnotherForEachRunAndTheSameForOne) {
+  const auto turn = [](const std::string& machine, uint64_t hour) {
+    return jitter_ns("uuid-of-schedule", machine, instant(2026, 1, 1) + hour * kHour, 600);
+  };
+  constexpr uint64_t kRuns = 48;
+  std::set<uint64_t> turns, minutes;
+  uint64_t a_first = 0;
+  for (uint64_t hour = 0; hour < kRuns; ++hour) {
+    EXPECT_EQ(turn("a", hour), turn("a", hour));
+    turns.insert(turn("a", hour));
+    minutes.insert(turn("a", hour) / (60 * kSecond));
+    a_first += turn("a", hour) < turn("b", hour) ? 1 : 0;
+  }
+  EXPECT_GT(turns.size(), kRuns - 4);
+  EXPECT_GE(minutes.size(), 8U);  // of ten
+  // Nobody is always the last.
+  EXPECT_GT(a_first, kRuns / 6);
+  EXPECT_LT(a_first, kRuns - kRuns / 6);
+}
+
+TEST(ScheduleRunner, NothingIsMadeForARunWhenTheNextOneHasCome) {
+  World world;
+  for (const char* machine : {"a", "b", "c"}) world.add_machine(machine);
+  world.add_schedule(
+      {.rule = "hourly", .zone = "UTC", .machines = {.all = true}, .jitter_s = 30, .parallel = 1},
+      instant(2026, 1, 1));
+  // The machines take 40 minutes each, so that one of three has no turn before the next run.
+  world.now_ns = instant(2026, 1, 1, 1);
+  world.job_lasts_ns = 40 * 60 * kSecond;
+  world.run(instant(2026, 1, 1, 6), 30 * kSecond);
+  EXPECT_GE(world.made.size(), 6U);
+  for (const auto& [uuid, due, memory, quiesce, when] : world.made)
+    EXPECT_LT(when, due + kHour) << uuid;
+  const ScheduleRun first = world.table.runs("uuid-of-schedule", 10)->back();
+  std::multiset<std::string> states;
+  for (const ScheduleTask& task : first.tasks) {
+    states.insert(task.state);
+    if (task.state == "skipped") {
+      EXPECT_EQ(task.message, "its turn had not come before the next run");
+    }
+  }
+  EXPECT_EQ(states, (std::multiset<std::string>{"done", "done", "skipped"}));
+}
+
+TEST(ScheduleRunner, WhatFailedIsNotTriedAgainAfterTheNextRunHasCome) {
+  World world;
+  world.add_machine("a");
+  world.add_schedule({.rule = "hourly", .zone = "UTC", .machines = {.all = true}},
+                     instant(2026, 1, 1));
+  // Made up for at half past, so that tries are left when the next run comes.
+  world.now_ns = instant(2026, 1, 1, 1, 30);
+  world.refuse = Code::kBusy;
+  world.run(instant(2026, 1, 1, 1, 59), kSecond);
+  ASSERT_EQ(world.table.open_tasks()->size(), 1U);
+  ASSERT_LT(world.table.open_tasks()->front().task.attempts, ScheduleRunner::kAttemptsMax);
+  world.refuse.reset();
+  world.run(instant(2026, 1, 1, 2, 59), kSecond);
+  EXPECT_EQ(world.dues("a"), std::vector<uint64_t>{instant(2026, 1, 1, 2)});
+  EXPECT_EQ(world.made.size(), 1U);
+  EXPECT_EQ(world.gave_up, 1U);
+  const ScheduleRun first = world.table.runs("uuid-of-schedule", 10)->back();
+  EXPECT_EQ(first.tasks[0].state, "failed");
+  EXPECT_EQ(first.tasks[0].code, "busy");
+}
+
+TEST(ScheduleRunner, RetentionDropsAndCountsOnlyWhatTheScheduleMade) {
+  World world;
+  world.add_machine("a");
+  const auto row = world.add_schedule(
+      {.rule = "hourly", .zone = "UTC", .machines = {.all = true}, .retention = {.last = 2}},
+      instant(2026, 1, 1));
+  // Older than all that the schedule makes, in between, and newer.
+  std::set<std::string> foreign;
+  const auto add = [&](const std::string& name, const std::string& schedule, uint64_t at_ns,
+                       const std::string& kind) {
+    SnapshotRow snapshot;
+    snapshot.uuid = new_uuid();
+    snapshot.machine_uuid = "uuid-a";
+    snapshot.name = name;
+    snapshot.status = "ok";
+    snapshot.kind = kind;
+    snapshot.created_ns = at_ns;
+    snapshot.schedule_uuid = schedule;
+    if (!schedule.empty()) snapshot.due_ns = at_ns;
+    ASSERT_TRUE(world.inventory.insert_snapshot(snapshot));
+    foreign.insert(name);
+  };
+  for (const uint64_t at_ns : {instant(2020, 1, 1), instant(2026, 1, 1, 3), instant(2030, 1, 1)}) {
+    add(fmt::format("by-hand-{}", at_ns), "", at_ns, "user");
+    add(fmt::format("other-{}", at_ns), "uuid-of-another", at_ns, "user");
+    add(fmt::format("left-{}", at_ns), "", at_ns, "system");
+  }
+  world.now_ns = instant(2026, 1, 1, 1);
+  world.run(instant(2026, 1, 1, 8), 60 * kSecond);
+  EXPECT_EQ(world.dues("a"),
+            (std::vector<uint64_t>{instant(2026, 1, 1, 7), instant(2026, 1, 1, 8)}));
+  std::set<std::string> names;
+  const auto present = *world.inventory.snapshots("uuid-a");
+  for (const SnapshotRow& snapshot : present)
+    if (snapshot.schedule_uuid != row.uuid) names.insert(snapshot.name);
+  EXPECT_EQ(names, foreign);
+  EXPECT_EQ(present.size(), foreign.size() + 2);
 }
 
 TEST(ScheduleRunner, AFailureIsReportedTriedAgainAndGivenUpWhenTheNextRunComes) {
