@@ -99,9 +99,8 @@ Status ScheduleRunner::turn(uint64_t now_ns) {
 // Due times between the cursor and now: the last one becomes a run, those before it are counted.
 Status ScheduleRunner::advance(const ScheduleRow& schedule, uint64_t now_ns) {
   if (schedule.cursor_ns > now_ns + kClockSetBackNs) {
-    ScheduleRow back = schedule;
-    back.cursor_ns = now_ns;
-    return table_.update(back);
+    hands_.between_steps();
+    return table_.set_cursor(schedule.uuid, now_ns);
   }
   const auto [rule, zone] = HOZON_TRY(rule_of(schedule.settings));
   const auto now_s = static_cast<int64_t>(now_ns / kSecondNs);
@@ -144,14 +143,11 @@ Status ScheduleRunner::advance(const ScheduleRow& schedule, uint64_t now_ns) {
   const bool nothing_open = std::ranges::none_of(
       run.tasks, [](const ScheduleTask& task) { return task.state == "waiting"; });
   if (nothing_open) run.ended_ns = now_ns;
-  const auto inserted = table_.insert_run(run, run.due_ns);
+  const auto inserted = table_.insert_due_run(run, schedule);
   hands_.between_steps();
   // Somebody made a run of the very same second by hand: that is this one.
-  if (!inserted && inserted.error().code == Code::kAlreadyExists) {
-    ScheduleRow forward = schedule;
-    forward.cursor_ns = run.due_ns;
-    return table_.update(forward);
-  }
+  if (!inserted && inserted.error().code == Code::kAlreadyExists)
+    return table_.set_cursor(schedule.uuid, run.due_ns);
   HOZON_TRY(inserted);
   return {};
 }

@@ -171,6 +171,64 @@ TEST(ScheduleRunner, ADisabledScheduleDoesNothing) {
   EXPECT_TRUE(world.table.runs("uuid-of-schedule", 10)->empty());
 }
 
+// What people change while the runner works on what it has read a moment ago.
+TEST(ScheduleRunner, WhatIsChangedWhileARunComesDueIsHeeded) {
+  for (const bool disables : {true, false}) {
+    World world;
+    world.add_machine("a");
+    world.add_schedule({.rule = "hourly", .zone = "UTC", .machines = {.all = true}},
+                       instant(2026, 1, 1));
+    world.now_ns = instant(2026, 1, 1, 1) + kSecond;
+    bool changed = false;
+    world.at_step = [&] {
+      if (std::exchange(changed, true)) return;
+      ScheduleRow row = *world.table.schedule("nightly");
+      row.enabled = !disables;
+      row.settings.rule = "daily at 12:00";
+      row.cursor_ns = world.now_ns;
+      ASSERT_TRUE(world.table.update(row));
+      ASSERT_TRUE(world.table.skip_waiting(row.uuid, "changed"));
+    };
+    world.run(instant(2026, 1, 1, 11, 59), 60 * kSecond);
+    EXPECT_TRUE(changed);
+    EXPECT_TRUE(world.made.empty());
+    EXPECT_TRUE(world.table.runs("uuid-of-schedule", 10)->empty());
+    world.run(instant(2026, 1, 1, 13), 60 * kSecond);
+    EXPECT_EQ(world.made.size(), disables ? 0U : 1U);
+  }
+}
+
+TEST(ScheduleRunner, ACursorThatIsSetLeavesTheRestAsPeopleHaveIt) {
+  const uint64_t due = instant(2026, 1, 1, 1);
+  for (const bool clock_set_back : {true, false}) {
+    World world;
+    world.add_machine("a");
+    const auto row =
+        world.add_schedule({.rule = "hourly", .zone = "UTC", .machines = {.all = true}},
+                           clock_set_back ? instant(2036, 1, 1) : due - kHour);
+    ScheduleRun by_hand;  // of the second in which the schedule is due
+    by_hand.schedule_uuid = row.uuid;
+    by_hand.due_ns = due;
+    by_hand.cause = "manual";
+    by_hand.ended_ns = due;
+    ASSERT_TRUE(world.table.insert_run(by_hand));
+    world.now_ns = due;
+    int steps = 0;
+    world.at_step = [&] {
+      // The cursor is set after the first step, or the second.
+      if (++steps != (clock_set_back ? 1 : 2)) return;
+      ScheduleRow now = *world.table.schedule("nightly");
+      now.settings.description = "changed meanwhile";
+      ASSERT_TRUE(world.table.update(now));
+    };
+    ASSERT_TRUE(world.runner->turn(world.now_ns));
+    const ScheduleRow after = *world.table.schedule("nightly");
+    EXPECT_EQ(after.settings.description, "changed meanwhile");
+    EXPECT_EQ(after.cursor_ns, due);
+    EXPECT_EQ(world.table.runs(row.uuid, 10)->size(), 1U);
+  }
+}
+
 TEST(ScheduleRunner, AClockThatWasSetBackStopsNoSchedule) {
   World world;
   world.add_machine("a");

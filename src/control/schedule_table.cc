@@ -91,7 +91,23 @@ Status ScheduleTable::remove(const std::string& uuid) {
   return database_.run("DELETE FROM schedules WHERE uuid = ?", {sql(uuid)});
 }
 
-Result<uint64_t> ScheduleTable::insert_run(const ScheduleRun& run, uint64_t cursor_ns) {
+Status ScheduleTable::set_cursor(const std::string& uuid, uint64_t cursor_ns) {
+  return database_.run("UPDATE schedules SET cursor_ns = ? WHERE uuid = ?",
+                       {sql(cursor_ns), sql(uuid)});
+}
+
+Result<bool> ScheduleTable::insert_due_run(const ScheduleRun& run, const ScheduleRow& seen) {
+  Transaction transaction = HOZON_TRY(Transaction::begin(database_));
+  HOZON_TRY(database_.run(
+      "UPDATE schedules SET cursor_ns = ? WHERE uuid = ? AND cursor_ns = ? AND enabled <> 0",
+      {sql(run.due_ns), sql(seen.uuid), sql(seen.cursor_ns)}));
+  if (database_.changes() == 0) return false;
+  HOZON_TRY(insert_run(run));
+  HOZON_TRY(transaction.commit());
+  return true;
+}
+
+Result<uint64_t> ScheduleTable::insert_run(const ScheduleRun& run) {
   Transaction transaction = HOZON_TRY(Transaction::begin(database_));
   HOZON_TRY(
       database_.run("INSERT INTO schedule_runs (schedule, due_ns, cause, missed, ended_ns) VALUES "
@@ -105,9 +121,6 @@ Result<uint64_t> ScheduleTable::insert_run(const ScheduleRun& run, uint64_t curs
         "removed, code, message) VALUES (?, ?, ?, ?, 0, ?, '', '[]', ?, ?)",
         {sql(id), sql(task.machine_uuid), sql(task.machine), sql(task.state), sql(task.at_ns),
          sql(task.code), sql(task.message)}));
-  if (cursor_ns != 0)
-    HOZON_TRY(database_.run("UPDATE schedules SET cursor_ns = ? WHERE uuid = ?",
-                            {sql(cursor_ns), sql(run.schedule_uuid)}));
   HOZON_TRY(database_.run(
       "DELETE FROM schedule_runs WHERE schedule = ?1 AND ended_ns <> 0 AND due_ns < (SELECT due_ns "
       "FROM schedule_runs WHERE schedule = ?1 ORDER BY due_ns DESC LIMIT 1 OFFSET ?2)",

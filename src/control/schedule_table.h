@@ -47,9 +47,14 @@ class ScheduleTable {
   Status update(const ScheduleRow& row);  // everything but uuid and time of creation
   Status remove(const std::string& uuid);
 
-  // One run with its tasks, and the cursor behind it (T2); `cursor_ns` 0: the cursor stays.
-  // kAlreadyExists: it is there (T1). The oldest runs go, so that kRunsKept stay.
-  Result<uint64_t> insert_run(const ScheduleRun& run, uint64_t cursor_ns);
+  // One run with its tasks; its number. kAlreadyExists: it is there (T1). The oldest runs go, so
+  // that kRunsKept stay.
+  Result<uint64_t> insert_run(const ScheduleRun& run);
+  // A run that came due, and the cursor behind it (T2). False, and nothing is done: meanwhile
+  // somebody set the cursor of `seen` or disabled it, and what it would do now is another thing.
+  Result<bool> insert_due_run(const ScheduleRun& run, const ScheduleRow& seen);
+  // The rest of the schedule stays what it is by now.
+  Status set_cursor(const std::string& uuid, uint64_t cursor_ns);
   Status update_task(const ScheduleTask& task);
   Result<std::vector<OpenTask>> open_tasks();  // in the order in which they are due
   // Their turn does not come any more.

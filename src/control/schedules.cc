@@ -292,7 +292,7 @@ Result<JobId> Control::start_schedule_run(const std::string& schedule, const Cal
     made.tasks = HOZON_TRY(chosen());
     uint64_t id = 0;
     const auto write = [&]() -> Status {
-      id = HOZON_TRY(table.insert_run(made, 0));
+      id = HOZON_TRY(table.insert_run(made));
       return {};
     };
     HOZON_TRY(run.commit(write));
