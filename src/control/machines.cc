@@ -6,6 +6,7 @@
 #include "control/json.h"
 #include "control/names.h"
 #include "control/plans.h"
+#include "control/return_plan.h"
 #include "control/settings.h"
 #include "control/snapshot_gate.h"
 
@@ -39,6 +40,16 @@ std::unexpected<Error> wrong_state(const MachineRow& machine, PowerState state,
                                    std::string_view remedy) {
   return make_error(Code::kWrongState, "machine '{}' is {}: {}", machine.name,
                     power_state_name(state), remedy);
+}
+
+// How a machine with an initial state is started that was started before and has not gone back
+// since: it went down a moment ago.
+std::optional<ReturnRequest> way_back(const MachineRow& machine, bool paused) {
+  if (machine.initial_snapshot.empty() || !machine.left_initial) return std::nullopt;
+  ReturnRequest how;
+  how.state = paused ? "paused" : "running";
+  how.keep_s = kInitialKeepSeconds;
+  return how;
 }
 
 }  // namespace
@@ -149,21 +160,25 @@ Result<JobId> Control::start_machine_start(const std::string& machine, bool paus
     const PowerState state = core->guests.state(row.uuid).state;
     if (state != PowerState::kDown) return wrong_state(row, state, "it runs already");
     HOZON_TRY(refuse_asleep(*core, row));
-    HOZON_TRY(core->journal_power(run, row.uuid, {"up", "paused"}));
+    // Read again: another job may have started and ended it before this one had the lock.
+    const MachineRow now = HOZON_TRY(core->inventory.machine(row.uuid));
+    if (const auto how = way_back(now, paused)) {
+      HOZON_TRY(core->do_return(run, now.uuid, now.initial_snapshot, *how));
+      return core->machine_json(now.uuid);
+    }
+    HOZON_TRY(core->journal_power(run, now.uuid, {"up", "paused"}));
     run.step("starting QEMU");
-    HOZON_TRY(core->boot(row, paused ? StartMode::kPaused : StartMode::kRun));
-    return core->machine_json(row.uuid);
+    HOZON_TRY(core->boot(now, paused ? StartMode::kPaused : StartMode::kRun));
+    return core->machine_json(now.uuid);
   };
   const PowerState state = core_->guests.state(row.uuid).state;
   const auto lock = core_->jobs.lock_of(Core::machine_lock(row.uuid));
   if (!lock && state != PowerState::kDown) return wrong_state(row, state, "it runs already");
   if (!lock) HOZON_TRY(refuse_asleep(*core_, row));
-  // It went down a moment ago and has not gone back yet: one job does both.
-  if (!lock && !row.initial_snapshot.empty() && row.left_initial) {
-    ReturnRequest how;
-    how.state = paused ? "paused" : "running";
-    how.keep_s = kInitialKeepSeconds;
-    return start_snapshot_return(row.uuid, row.initial_snapshot, caller, how);
+  const auto how = way_back(row, paused);
+  if (!lock && how) {
+    const ReturnPlan plan = HOZON_TRY(plan_return(*core_, row.uuid, row.initial_snapshot, *how));
+    if (caller.plan) describe_return(plan, *caller.plan);
   }
   return core_->begin_machine("machine.start", row, row.name, caller, work);
 }
