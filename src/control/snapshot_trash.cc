@@ -90,15 +90,50 @@ std::vector<std::pair<std::string, std::string>> names_of(const std::vector<Snap
   return names;
 }
 
-Result<json> restore(Core& core, JobRun& run, const std::string& machine_uuid,
+std::unexpected<Error> not_in_trash(const MachineRow& owner, const std::string& snapshot) {
+  return make_error(Code::kNotFound,
+                    "there is no snapshot '{}' in the trash of machine '{}'; `hozon snapshot "
+                    "trash list {}` shows what is",
+                    snapshot, owner.name, owner.name);
+}
+
+Result<json> restore(Core& core, JobRun& run, const MachineRow& owner,
                      const std::vector<TrashRow>& rows) {
   std::vector<std::string> restored;
   const auto change = [&]() -> Status {
-    restored = HOZON_TRY(core.restore_trash(machine_uuid, rows));
+    // Before this job had the lock, another may have brought them back, or removed them for good.
+    const auto present = HOZON_TRY(core.inventory.trash(owner.uuid));
+    for (const TrashRow& row : rows)
+      if (std::ranges::find(present, row.id, &TrashRow::id) == present.end())
+        return not_in_trash(owner, row.name);
+    restored = HOZON_TRY(core.restore_trash(owner.uuid, rows));
     return {};
   };
   HOZON_TRY(run.commit(change));
   return json{{"undone", "snapshot.delete"}, {"restored", restored}};
+}
+
+// Of one machine: what goes to the trash, and what for good (uuid and name).
+struct PastTime {
+  std::vector<SnapshotRow> due;
+  std::vector<std::pair<std::string, std::string>> gone;
+  bool is_nothing() const { return due.empty() && gone.empty(); }
+};
+
+Result<PastTime> past_time(Core& core, const MachineRow& owner, uint64_t now_ns) {
+  PastTime past;
+  for (const SnapshotRow& row : HOZON_TRY(core.inventory.snapshots(owner.uuid))) {
+    const SnapshotMarks& marks = row.marks;
+    if (marks.pinned || marks.expires_ns == 0 || marks.expires_ns > now_ns || row.status != "ok")
+      continue;
+    if (row.kind == "system")
+      past.gone.emplace_back(row.uuid, row.name);
+    else if (row.kind == "user")
+      past.due.push_back(row);
+  }
+  for (const TrashRow& row : HOZON_TRY(core.inventory.trash(owner.uuid)))
+    if (row.until_ns <= now_ns) past.gone.emplace_back(row.snapshot, row.name);
+  return past;
 }
 
 }  // namespace
@@ -182,18 +217,14 @@ Result<JobId> Control::start_trash_restore(const std::string& machine, const std
   std::optional<TrashRow> newest;
   for (const TrashRow& row : HOZON_TRY(core_->inventory.trash(owner.uuid)))
     if (row.name == snapshot || row.snapshot == snapshot) newest = row;
-  if (!newest)
-    return make_error(Code::kNotFound,
-                      "there is no snapshot '{}' in the trash of machine '{}'; `hozon snapshot "
-                      "trash list {}` shows what is",
-                      snapshot, owner.name, owner.name);
+  if (!newest) return not_in_trash(owner, snapshot);
   if (caller.plan)
     caller.plan->makes.push_back(
         fmt::format("snapshot {}@{}", owner.name,
                     HOZON_TRY(core_->free_snapshot_name(owner.uuid, newest->name))));
   return core_->begin_machine("snapshot.restore", owner, object_name(owner, newest->name), caller,
                               [core = core_.get(), owner, row = *newest](JobRun& run) {
-                                return restore(*core, run, owner.uuid, {row});
+                                return restore(*core, run, owner, {row});
                               });
 }
 
@@ -242,7 +273,7 @@ Result<JobId> Control::start_machine_undo(const std::string& machine, const Call
       caller.plan->makes.push_back(fmt::format("snapshot {}@{}", owner.name, row.name));
   return core_->begin_machine("machine.undo", owner, owner.name, caller,
                               [core = core_.get(), owner, together](JobRun& run) {
-                                return restore(*core, run, owner.uuid, together);
+                                return restore(*core, run, owner, together);
                               });
 }
 
@@ -260,27 +291,15 @@ void Core::expire(uint64_t now_ns) {
     const auto found = inventory.machine(due_row.text(0));
     if (!found) continue;
     const MachineRow& owner = *found;
-    std::vector<SnapshotRow> due;
-    std::vector<std::pair<std::string, std::string>> gone;
-    for (const SnapshotRow& row :
-         inventory.snapshots(owner.uuid).value_or(std::vector<SnapshotRow>{})) {
-      const SnapshotMarks& marks = row.marks;
-      if (marks.pinned || marks.expires_ns == 0 || marks.expires_ns > now_ns || row.status != "ok")
-        continue;
-      if (row.kind == "system")
-        gone.emplace_back(row.uuid, row.name);
-      else if (row.kind == "user")
-        due.push_back(row);
-    }
-    for (const TrashRow& row : inventory.trash(owner.uuid).value_or(std::vector<TrashRow>{}))
-      if (row.until_ns <= now_ns) gone.emplace_back(row.snapshot, row.name);
-    if (due.empty() && gone.empty()) continue;
-    const auto begun = begin_machine("snapshot.expire", owner, owner.name, {},
-                                     [this, owner, due, gone](JobRun& run) -> Result<json> {
-                                       if (!due.empty())
-                                         HOZON_TRY(move_to_trash(*this, run, due, kTrashSeconds));
-                                       return purge(*this, run, owner.uuid, gone);
-                                     });
+    const auto past = past_time(*this, owner, now_ns);
+    if (!past || past->is_nothing()) continue;
+    const auto work = [this, owner, now_ns](JobRun& run) -> Result<json> {
+      // Looked for again: before the lock was held, somebody may have pinned or restored one.
+      const PastTime now = HOZON_TRY(past_time(*this, owner, now_ns));
+      if (!now.due.empty()) HOZON_TRY(move_to_trash(*this, run, now.due, kTrashSeconds));
+      return purge(*this, run, owner.uuid, now.gone);
+    };
+    const auto begun = begin_machine("snapshot.expire", owner, owner.name, {}, work);
     const bool later = !begun && (begun.error().code == Code::kBusy ||
                                   begun.error().code == Code::kWrongState);  // in preview
     if (!begun && !later) log_error("expire snapshots of '{}': {}", owner.name, begun.error().what);
