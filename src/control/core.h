@@ -151,6 +151,9 @@ class Core {
   void remove_helper_files(const std::string& machine_uuid, const std::string& name) const;
 
   // --- groups.cc, group_return.cc, templates.cc, initial.cc ---
+  // The members whose machines this job has locked. One that came back from the trash after it was
+  // begun is not among them.
+  Result<std::vector<GroupMemberRow>> locked_members(const JobRun& run, const GroupRow& group);
   Result<nlohmann::json> do_group_create(JobRun& run, const GroupRow& group,
                                          const std::vector<std::string>& machines,
                                          const GroupRequest& request);

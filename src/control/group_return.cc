@@ -29,12 +29,13 @@ ReturnRequest request_of(const std::string& state) {
   return how;
 }
 
-// Of every member. What is left has one name on all disks: it was left at one instant.
+// What is left has one name on all disks: it was left at one instant.
 Result<std::vector<ReturnPlan>> plan_members(Core& core, const GroupRow& group,
+                                             const std::vector<GroupMemberRow>& members,
                                              const std::string& state) {
   std::vector<ReturnPlan> plans;
   const std::string kept_point = new_uuid();
-  for (const GroupMemberRow& member : HOZON_TRY(core.inventory.group_members(group.uuid))) {
+  for (const GroupMemberRow& member : members) {
     plans.push_back(
         HOZON_TRY(plan_return(core, member.machine_uuid, member.snapshot_uuid, request_of(state))));
     for (SnapshotDisk& disk : plans.back().kept.disks) disk.point = kept_point;
@@ -117,7 +118,8 @@ void describe_member(const ReturnPlan& plan, Plan& into) {
 }  // namespace
 
 Result<json> Core::do_group_return(JobRun& run, const GroupRow& group, const std::string& state) {
-  const std::vector<ReturnPlan> plans = HOZON_TRY(plan_members(*this, group, state));
+  const auto members = HOZON_TRY(locked_members(run, group));
+  const std::vector<ReturnPlan> plans = HOZON_TRY(plan_members(*this, group, members, state));
   for (const ReturnPlan& plan : plans) {
     HOZON_TRY(run.journal("snapshot.forget", {{"snapshot", plan.kept.uuid}}));
     HOZON_TRY(inventory.insert_snapshot(plan.kept));
@@ -165,12 +167,13 @@ Result<JobId> Control::start_group_return(const std::string& group, const std::s
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const GroupRow row = HOZON_TRY(core_->inventory.group(group));
   std::vector<std::string> locks = {Core::group_lock(row.uuid)};
-  for (const GroupMemberRow& member : HOZON_TRY(core_->inventory.group_members(row.uuid))) {
+  const auto members = HOZON_TRY(core_->inventory.group_members(row.uuid));
+  for (const GroupMemberRow& member : members) {
     HOZON_TRY(refuse_busy(*core_, member));
     locks.push_back(Core::machine_lock(member.machine_uuid));
   }
   // What cannot work is refused before there is a job.
-  const std::vector<ReturnPlan> plans = HOZON_TRY(plan_members(*core_, row, state));
+  const std::vector<ReturnPlan> plans = HOZON_TRY(plan_members(*core_, row, members, state));
   if (caller.plan)
     for (const ReturnPlan& plan : plans) describe_member(plan, *caller.plan);
   return core_->jobs.begin({.kind = kKind,

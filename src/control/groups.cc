@@ -83,6 +83,15 @@ json to_json(const Group& group) {
           {"blocked_operations", json::array()}};
 }
 
+Result<std::vector<GroupMemberRow>> Core::locked_members(const JobRun& run, const GroupRow& group) {
+  auto members = HOZON_TRY(inventory.group_members(group.uuid));
+  std::erase_if(members, [&](const GroupMemberRow& member) {
+    const auto lock = jobs.lock_of(machine_lock(member.machine_uuid));
+    return !lock || lock->job != run.id().value;
+  });
+  return members;
+}
+
 Result<json> Core::do_group_create(JobRun& run, const GroupRow& group,
                                    const std::vector<std::string>& uuids,
                                    const GroupRequest& request) {
@@ -195,9 +204,10 @@ Result<JobId> Control::start_group_delete(const std::string& group, const Caller
   }
   const auto work = [core = core_.get(), row](JobRun& run) -> Result<json> {
     json deleted = json::array();
+    const auto members = HOZON_TRY(core->locked_members(run, row));
     const auto change = [&]() -> Status {
       const uint64_t now = wall_clock_ns();
-      for (const GroupMemberRow& member : HOZON_TRY(core->inventory.group_members(row.uuid))) {
+      for (const GroupMemberRow& member : members) {
         const MachineRow machine = HOZON_TRY(core->inventory.machine(member.machine_uuid));
         const SnapshotRow snapshot =
             HOZON_TRY(core->usable_snapshot(machine, member.snapshot_uuid));
@@ -206,6 +216,7 @@ Result<JobId> Control::start_group_delete(const std::string& group, const Caller
                                                  now + kTrashSeconds * 1'000'000'000));
         deleted.push_back(machine.name + "@" + snapshot.name);
       }
+      if (!HOZON_TRY(core->inventory.group_members(row.uuid)).empty()) return {};
       return core->inventory.delete_group(row.uuid);
     };
     HOZON_TRY(run.commit(change));

@@ -81,6 +81,29 @@ TEST_F(GroupsTest, AReturnOfWhichOneMemberIsInUseIsRefusedBeforeAnythingChanges)
   EXPECT_TRUE(pool->calls("volume.return").empty());
 }
 
+// Its machine is not locked by the job, so that anything may be at work there.
+TEST_F(GroupsTest, AMemberThatComesBackFromTheTrashMeanwhileIsLeftAlone) {
+  for (const MachineRow& machine : machines) write(machine, "second");
+  for (const bool deletes : {false, true}) {
+    const std::string c = machines[2].uuid;
+    ASSERT_TRUE(records->trash_snapshot(records->snapshot(c, "g")->uuid, 1, UINT64_MAX / 2));
+    hold_next(deletes ? "group.delete" : "group.return");
+    const auto begun =
+        deletes ? control->start_group_delete("g") : control->start_group_return("g", "");
+    ASSERT_TRUE(is_held());
+    ASSERT_TRUE(records->restore_snapshot(records->trash(c)->front(), "g"));
+    go_on();
+    done(begun);
+    EXPECT_TRUE(all_hold(machines[0], "first"));
+    EXPECT_TRUE(all_hold(machines[1], "first"));
+    EXPECT_TRUE(all_hold(machines[2], "second"));
+    EXPECT_EQ(names(machines[2]), std::vector<std::string>{"g"});
+  }
+  // It is what the group has now.
+  ASSERT_EQ(control->group("g")->members.size(), 1U);
+  EXPECT_EQ(control->group("g")->members[0].machine, "c");
+}
+
 TEST_F(GroupsTest, ADeletionTakesEveryMemberToTheTrashAndItsBytesStay) {
   done(control->start_group_delete("g"));
   EXPECT_TRUE(control->groups()->empty());
