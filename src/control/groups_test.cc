@@ -1,5 +1,6 @@
 // Proves: a group is of one instant, because one call makes all of its points; it returns and is
-// deleted as a whole, or not at all; a pin holds, whenever it is set.
+// deleted as a whole, or not at all; a pin holds, whenever it is set. A snapshot of one machine is
+// of one instant, too.
 // Method: a control plane over a simulated pool, which tells what it was asked for.
 #include "control/groups.h"
 
@@ -40,6 +41,13 @@ TEST_F(GroupsTest, OneCallMakesThePointsOfAllDisksOfAllMachines) {
   }
 }
 
+TEST_F(GroupsTest, OneCallMakesThePointsOfAllDisksOfOneMachine) {
+  snapshot(machines[0], "alone");
+  const auto calls = pool->calls("volume.snapshot");
+  ASSERT_EQ(calls.size(), 2U);
+  EXPECT_EQ(calls[1].at("volumes").size(), 2U);
+}
+
 TEST_F(GroupsTest, AReturnPlansAndReturnsEveryMachine) {
   for (const MachineRow& machine : machines) write(machine, "second");
   const auto plan =
@@ -66,6 +74,9 @@ TEST_F(GroupsTest, AReturnPlansAndReturnsEveryMachine) {
     const auto rows = *records->snapshots(machine.uuid);
     ASSERT_EQ(rows.size(), 2U) << machine.name;
     EXPECT_EQ(rows[1].kind, "system");
+    EXPECT_EQ(rows[1].status, "ok");
+    EXPECT_NE(records->machine(machine.uuid)->vmgenid, machine.vmgenid);
+    EXPECT_EQ(records->machine(machine.uuid)->current_parent, rows[0].uuid);
     for (const SnapshotDisk& disk : rows[1].disks)
       EXPECT_EQ(pool->read(disk.volume, 0, disk.point), "second");
   }

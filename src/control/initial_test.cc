@@ -84,9 +84,14 @@ TEST_F(InitialTest, AMachineThatIsDownGoesBackByItself) {
 }
 
 TEST_F(InitialTest, AReturnLeavesNoChangedDiskAndItsUndoBringsAllOfThem) {
-  ReturnRequest how;
-  how.state = "down";
-  done(control->start_snapshot_return("kiosk", "clean", {}, how));
+  const auto return_after_a_run = [&] {
+    const std::shared_ptr<void> alone = control->hold_changes();
+    EXPECT_TRUE(records->set_left_initial(kiosk.uuid, true));
+    ReturnRequest how;
+    how.state = "down";
+    return control->start_snapshot_return("kiosk", "clean", {}, how);
+  };
+  done(return_after_a_run());
   EXPECT_TRUE(all_hold(kiosk, "first"));
   EXPECT_FALSE(records->machine("kiosk")->left_initial);
   done(control->start_machine_undo("kiosk"));

@@ -288,6 +288,8 @@ TEST(ScheduleRunner, JitterSpreadsTheTurnsAndTheLimitHolds) {
   world.run(due + kHour - kSecond, 5 * kSecond);
   EXPECT_EQ(world.made.size(), 40U);
   EXPECT_EQ(world.most_at_work, 3U);
+  for (const auto& [uuid, due_ns, memory, quiesce, when] : world.made)
+    EXPECT_GE(when, due + jitter_ns("uuid-of-schedule", uuid, due, 600)) << uuid;
   std::set<uint64_t> turns;
   for (const ScheduledMachine& machine : world.world) {
     const uint64_t turn = jitter_ns("uuid-of-schedule", machine.uuid, due, 600);

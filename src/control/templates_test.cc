@@ -69,6 +69,10 @@ TEST_F(TemplatesTest, ThePassingSnapshotIsGoneWhenTheTemplateIsThere) {
   make_template();
   for (const Disk& disk : web.disks) EXPECT_TRUE(pool->points(disk.volume).empty()) << disk.volume;
   EXPECT_EQ(pool->calls("point.delete").size(), web.disks.size());
+  // It was of one instant, and so is what machines are made from.
+  const auto made_points = pool->calls("volume.snapshot");
+  ASSERT_EQ(made_points.size(), 2U);
+  for (const auto& call : made_points) EXPECT_EQ(call.at("volumes").size(), 2U);
   EXPECT_TRUE(names(web).empty());
   const MachineRow made = *records->machine("t");
   for (const Disk& disk : made.disks) EXPECT_EQ(pool->points(disk.volume).size(), 1U);
