@@ -104,6 +104,7 @@ Result<JobId> post_delete_snapshots(Control& control, const Request& request,
   wanted.subtree = HOZON_TRY(fields.flag_or("subtree", false));
   wanted.all_unpinned = HOZON_TRY(fields.flag_or("all_unpinned", false));
   wanted.ttl_s = HOZON_TRY(fields.number_or("ttl_s", wanted.ttl_s));
+  wanted.metadata_only = HOZON_TRY(fields.flag_or("metadata_only", false));
   HOZON_TRY(fields.finish());
   if (wanted.ttl_s > control::kTrashSecondsMax)
     return make_error(Code::kInvalidArgument, "field 'ttl_s' is at most {}",

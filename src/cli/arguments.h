@@ -101,6 +101,7 @@ struct Arguments {
   bool all = false;
   bool subtree = false;
   bool for_good = false;
+  bool metadata_only = false;
   bool recursive = false;
   bool details = false;
 };

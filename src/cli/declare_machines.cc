@@ -247,6 +247,7 @@ void declare_snapshots(CLI::App& root, Arguments& a) {
       .flag("--subtree", a.subtree, "And everything that grew from them")
       .flag("--all", a.all, "All of the machine's that are not pinned")
       .flag("--for-good", a.for_good, "Not through the trash: this cannot be undone")
+      .flag("--metadata-only", a.metadata_only, "Only the record; points stay in the trash")
       .confirmed();
   declare_marks(noun, a, which, one);
 }

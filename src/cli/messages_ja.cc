@@ -289,6 +289,7 @@ const Catalog& japanese() {
       {"Names of the snapshots", "スナップショットの名前"},
       {"And everything that grew from them", "そこから枝分かれしたものもすべて"},
       {"All of the machine's that are not pinned", "固定されていないものすべて"},
+      {"Only the record; points stay in the trash", "記録だけ（時点はごみ箱に残る）"},
       {"Not through the trash: this cannot be undone", "ごみ箱を通さない（取り消せない）"},
       {"Set a snapshot's tags; none takes them away", "タグをつける（なしなら外す）"},
       {"The tags", "タグ"},
@@ -466,7 +467,6 @@ const Catalog& japanese() {
       {"UUID", "UUID"},
       {"Used", "使用"},
       {"Volumes", "ボリューム数"},
-      {"What helps", "対処"},
       // schedules, templates, groups, sizes
       {"At a time", "同時に"},
       {"Enabled", "有効"},

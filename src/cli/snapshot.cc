@@ -242,6 +242,7 @@ CommandResult snapshot_delete(const Arguments& args, Context& context) {
   request.all_unpinned = args.all;
   request.subtree = args.subtree;
   request.for_good = args.for_good;
+  request.metadata_only = args.metadata_only;
   const client::Json result = HOZON_TRY(context.client().delete_snapshots(args.object, request));
   const std::vector<std::string> deleted = client::texts_of(result, "deleted");
   if (context.printer().format() == Format::kName) {
@@ -252,7 +253,10 @@ CommandResult snapshot_delete(const Arguments& args, Context& context) {
   const bool one = deleted.size() == 1;
   context.printer().done(result, names, "Snapshot{} {} of {} {} deleted.", one ? "" : "s", names,
                          args.object, one ? "is" : "are");
-  if (!args.for_good && context.interactive())
+  if (args.metadata_only)
+    context.note("their points stay until `hozon snapshot trash empty {}` reclaims them",
+                 args.object);
+  else if (!args.for_good && context.interactive())
     context.note("until {}, `hozon machine undo {}` brings back what was deleted",
                  time_text(client::number_of(result, "trash_until_ns")), args.object);
   return ExitCode::kOk;

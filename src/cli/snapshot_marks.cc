@@ -89,8 +89,10 @@ CommandResult trash_list(const Arguments& args, Context& context) {
   context.printer().list(items, names, [&] {
     Table table({"NAME", "TIME", "DELETED", "KEPT UNTIL", "DESCRIPTION"});
     for (const client::Snapshot& snapshot : snapshots)
-      table.add({snapshot.name, time_text(snapshot.created_ns), time_text(snapshot.trashed_ns),
-                 time_text(snapshot.trash_until_ns), snapshot.description});
+      table.add(
+          {snapshot.name, time_text(snapshot.created_ns), time_text(snapshot.trashed_ns),
+           snapshot.trash_until_ns == 0 ? say("reclaimable") : time_text(snapshot.trash_until_ns),
+           snapshot.description});
     return table;
   });
   return ExitCode::kOk;

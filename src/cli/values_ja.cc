@@ -85,6 +85,7 @@ const Catalog& japanese_values() {
       {"while the guest runs", "ゲストを動かしたまま作れます"},
       {"{} of {}", "{0} / {1}"},
       {"{} left", "残り {0}"},
+      {"What helps", "対処"},
   };
   return kCatalog;
 }

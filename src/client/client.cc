@@ -535,6 +535,7 @@ Result<Json> Client::delete_snapshots(const std::string& machine, const DeleteRe
                {"subtree", request.subtree},
                {"all_unpinned", request.all_unpinned}};
   if (request.for_good) body["ttl_s"] = 0;
+  if (request.metadata_only) body["metadata_only"] = true;
   return run("POST", machine_path(machine) + "/delete-snapshots", body);
 }
 

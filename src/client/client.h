@@ -73,6 +73,7 @@ struct DeleteRequest {
   std::vector<std::string> snapshots;
   bool subtree = false, all_unpinned = false;
   bool for_good = false;  // not through the trash
+  bool metadata_only = false;
 };
 
 struct VolumeRequest {

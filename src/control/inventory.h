@@ -99,7 +99,7 @@ struct TrashRow {
   std::vector<std::string> children;  // that went to its parent
   bool was_current = false;
   uint64_t trashed_ns = 0;
-  uint64_t until_ns = 0;
+  uint64_t until_ns = 0;  // 0: until it is emptied
 };
 
 // A machine in preview (preview.h).

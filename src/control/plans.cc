@@ -109,7 +109,8 @@ Status plan_snapshot_create(Core& core, const MachineRow& machine, const Snapsho
 }
 
 Status plan_snapshot_delete(Core& core, const MachineRow& owner,
-                            const std::vector<SnapshotRow>& rows, uint64_t ttl_s, Plan& plan) {
+                            const std::vector<SnapshotRow>& rows, std::optional<uint64_t> ttl_s,
+                            Plan& plan) {
   uint64_t bytes = 0;
   for (const SnapshotRow& row : rows) {
     const std::string name = fmt::format("snapshot {}@{}", owner.name, row.name);
@@ -118,9 +119,12 @@ Status plan_snapshot_delete(Core& core, const MachineRow& owner,
     if (ttl_s == 0) plan.unreachable.push_back(name);
   }
   (ttl_s == 0 ? plan.frees_bytes : plan.later_frees_bytes) = bytes;
-  if (ttl_s != 0)
+  if (!ttl_s)
+    plan.notes.push_back(fmt::format(
+        "their points stay until `hozon snapshot trash empty {}` reclaims them", owner.name));
+  else if (*ttl_s != 0)
     plan.notes.push_back(fmt::format("`hozon machine undo {}` brings them back for {} hours",
-                                     owner.name, ttl_s / 3600));
+                                     owner.name, *ttl_s / 3600));
   return {};
 }
 

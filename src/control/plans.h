@@ -17,7 +17,8 @@ Status plan_memory_save(Core& core, const MachineRow& machine, Plan& plan);
 Status plan_snapshot_create(Core& core, const MachineRow& machine, const SnapshotRequest& request,
                             Plan& plan);
 Status plan_snapshot_delete(Core& core, const MachineRow& owner,
-                            const std::vector<SnapshotRow>& rows, uint64_t ttl_s, Plan& plan);
+                            const std::vector<SnapshotRow>& rows, std::optional<uint64_t> ttl_s,
+                            Plan& plan);
 Status plan_snapshot_clone(Core& core, const MachineRow& owner, const SnapshotRow& row,
                            const CloneRequest& request, Plan& plan);
 Status plan_volume_delete(Core& core, const std::string& pool, const std::string& volume,

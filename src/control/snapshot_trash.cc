@@ -68,10 +68,11 @@ Result<json> purge(Core& core, JobRun& run, const std::string& machine_uuid,
   return json{{"deleted", deleted}};
 }
 
+// `ttl_s`: none, until the trash is emptied.
 Result<json> move_to_trash(Core& core, JobRun& run, const std::vector<SnapshotRow>& rows,
-                           uint64_t ttl_s) {
+                           std::optional<uint64_t> ttl_s) {
   const uint64_t now = wall_clock_ns();
-  const uint64_t until = now + ttl_s * 1'000'000'000;
+  const uint64_t until = ttl_s ? now + *ttl_s * 1'000'000'000 : 0;
   json deleted = json::array();
   const auto change = [&]() -> Status {
     for (const SnapshotRow& row : rows) {
@@ -81,7 +82,9 @@ Result<json> move_to_trash(Core& core, JobRun& run, const std::vector<SnapshotRo
     return {};
   };
   HOZON_TRY(run.commit(change));
-  return json{{"deleted", deleted}, {"trash_until_ns", until}, {"trash_until", utc_text(until)}};
+  return json{{"deleted", deleted},
+              {"trash_until_ns", until},
+              {"trash_until", ttl_s ? utc_text(until) : ""}};
 }
 
 std::vector<std::pair<std::string, std::string>> names_of(const std::vector<SnapshotRow>& rows) {
@@ -132,7 +135,7 @@ Result<PastTime> past_time(Core& core, const MachineRow& owner, uint64_t now_ns)
       past.due.push_back(row);
   }
   for (const TrashRow& row : HOZON_TRY(core.inventory.trash(owner.uuid)))
-    if (row.until_ns <= now_ns) past.gone.emplace_back(row.snapshot, row.name);
+    if (row.until_ns != 0 && row.until_ns <= now_ns) past.gone.emplace_back(row.snapshot, row.name);
   return past;
 }
 
@@ -171,18 +174,21 @@ Result<JobId> Control::start_snapshot_delete(const std::string& machine,
                                              const DeleteRequest& request, const Caller& caller) {
   if (const auto found = HOZON_TRY(core_->jobs.find_job(caller))) return *found;
   const MachineRow owner = HOZON_TRY(core_->inventory.machine(machine));
+  if (request.metadata_only && request.ttl_s == 0)
+    return make_error(Code::kInvalidArgument,
+                      "only the record, and for good, contradict each other: choose one");
   const auto rows = HOZON_TRY(choose(*core_, owner, request));
-  if (caller.plan)
-    HOZON_TRY(plan_snapshot_delete(*core_, owner, rows, request.ttl_s, *caller.plan));
+  const auto ttl_s = request.metadata_only ? std::nullopt : std::optional(request.ttl_s);
+  if (caller.plan) HOZON_TRY(plan_snapshot_delete(*core_, owner, rows, ttl_s, *caller.plan));
   std::string names;
   for (const SnapshotRow& row : rows) names += (names.empty() ? "" : ",") + row.name;
-  const auto work = [core = core_.get(), owner, rows, request](JobRun& run) -> Result<json> {
+  const auto work = [core = core_.get(), owner, rows, ttl_s](JobRun& run) -> Result<json> {
     for (const SnapshotRow& row : rows) {
       const SnapshotRow now = HOZON_TRY(core->usable_snapshot(owner, row.uuid));
       HOZON_TRY(refuse_pinned(owner, now));
     }
-    if (request.ttl_s == 0) return purge(*core, run, owner.uuid, names_of(rows));
-    return move_to_trash(*core, run, rows, request.ttl_s);
+    if (ttl_s == 0) return purge(*core, run, owner.uuid, names_of(rows));
+    return move_to_trash(*core, run, rows, ttl_s);
   };
   return core_->begin_machine("snapshot.delete", owner, object_name(owner, names), caller, work);
 }
@@ -285,7 +291,7 @@ void Core::expire(uint64_t now_ns) {
       "SELECT machine FROM snapshots s JOIN snapshot_marks m ON m.snapshot = s.uuid WHERE "
       "m.expires_ns <> 0 AND m.expires_ns <= ?1 AND m.pinned = 0 AND s.status = 'ok' "
       "UNION SELECT machine FROM snapshots s JOIN trash t ON t.snapshot = s.uuid WHERE "
-      "t.until_ns <= ?1",
+      "t.until_ns <> 0 AND t.until_ns <= ?1",
       {sql(now_ns)});
   for (const Row& due_row : machines.value_or(std::vector<Row>{})) {
     const auto found = inventory.machine(due_row.text(0));

@@ -108,6 +108,16 @@ TEST_F(ExpiryTest, TheTrashKeepsUntilItsTimeEndsAndNoLonger) {
   EXPECT_FALSE(records->snapshot(web.uuid, row.uuid));
 }
 
+TEST_F(ExpiryTest, PointsWhoseRecordWentAloneHaveNoEnd) {
+  const SnapshotRow alone = add("alone"), other = add("other");
+  ASSERT_TRUE(records->trash_snapshot(alone.uuid, at_ns - 10, 0));
+  EXPECT_EQ(expire(at_ns), 0U);
+  ASSERT_TRUE(records->trash_snapshot(other.uuid, at_ns - 10, at_ns));
+  EXPECT_EQ(expire(at_ns), 1U);
+  EXPECT_EQ(trash_names(), Names{"alone"});
+  EXPECT_TRUE(has_points(alone));
+}
+
 // Each was due when it was looked for, and is not any more when the machine's lock is held.
 TEST_F(ExpiryTest, WhatIsPinnedProlongedOrRestoredMeanwhileStays) {
   const SnapshotRow pinned = add("pinned", "user", at_ns);
@@ -163,6 +173,35 @@ TEST_F(TrashTest, ADeletionKeepsTheBytesAndOneForGoodDoesNot) {
   EXPECT_EQ(names(web), Names{"a"});
   done(control->start_snapshot_return("web", "a"));
   EXPECT_TRUE(all_hold(web, "first"));
+}
+
+TEST_F(TrashTest, OfARecordThatGoesAloneThePointsStayUntilTheTrashIsEmptied) {
+  snapshot(web, "a");
+  const SnapshotRow a = *records->snapshot(web.uuid, "a");
+  write(web, "second");
+  DeleteRequest request;
+  request.snapshots = {"a"};
+  request.metadata_only = true;
+  const auto plan = plan_of(
+      [&](const Caller& caller) { return control->start_snapshot_delete("web", request, caller); });
+  EXPECT_EQ(plan->frees_bytes, 0U);
+  EXPECT_EQ(plan->notes,
+            Names{"their points stay until `hozon snapshot trash empty web` reclaims them"});
+  done(control->start_snapshot_delete("web", request));
+  EXPECT_TRUE(names(web).empty());
+  EXPECT_TRUE(has_points(a));
+  ASSERT_EQ(trash_names(), Names{"a"});
+  EXPECT_EQ(records->trash(web.uuid)->front().until_ns, 0U);
+  snapshot(web, "a");  // the name is free
+  done(control->start_machine_undo("web"));
+  EXPECT_EQ(names(web).size(), 2U);
+  request.snapshots = {a.uuid};
+  done(control->start_snapshot_delete("web", request));
+  done(control->start_trash_empty("web"));
+  EXPECT_TRUE(has_no_point(a));
+  EXPECT_EQ(names(web), Names{"a"});
+  request.ttl_s = 0;
+  EXPECT_FALSE(control->start_snapshot_delete("web", request));
 }
 
 TEST_F(TrashTest, WhatWentForGoodMeanwhileIsNotRestored) {

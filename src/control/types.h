@@ -327,6 +327,8 @@ struct DeleteRequest {
   bool subtree = false;            // and all that grew from them
   bool all_unpinned = false;       // all of the machine's that are not pinned
   uint64_t ttl_s = kTrashSeconds;  // in the trash; 0: for good, at once
+  // Only the record leaves the list: the points stay, in the trash, until it is emptied.
+  bool metadata_only = false;
 };
 
 struct SnapshotRequest {
