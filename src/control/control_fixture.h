@@ -87,6 +87,27 @@ class ControlCase : public ::testing::Test {
     write(row, "first");
     return row;
   }
+  // A snapshot of all disks of a machine that is down, as a record; keep() makes its points, at one
+  // instant, and puts it into the inventory.
+  static SnapshotRow row_of(const MachineRow& machine, const std::string& name) {
+    SnapshotRow row;
+    row.uuid = new_uuid();
+    row.machine_uuid = machine.uuid;
+    row.name = name;
+    row.status = "ok";
+    row.created_ns = wall_clock_ns();
+    row.machine_state = "down";
+    row.settings = settings_of(machine);
+    for (const Disk& disk : machine.disks)
+      row.disks.push_back({disk.id, disk.volume, disk.pool, row.uuid, disk.size_bytes, {}});
+    return row;
+  }
+  void keep(const SnapshotRow& row) {
+    std::vector<std::string> volumes;
+    for (const SnapshotDisk& disk : row.disks) volumes.push_back(disk.volume);
+    EXPECT_TRUE(Storage(directory).snapshot("main", volumes, row.uuid));
+    EXPECT_TRUE(records->insert_snapshot(row));
+  }
   // The same text at the same place of all disks.
   void write(const MachineRow& machine, const std::string& text) {
     for (const Disk& disk : machine.disks) pool->write(disk.volume, 0, text);

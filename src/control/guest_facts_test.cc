@@ -3,20 +3,15 @@
 #include "control/guest_facts.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 
-#include "base/fd.h"
+#include "qemu/fake_agent.h"
 
 namespace hozon::control {
 namespace {
@@ -53,72 +48,20 @@ TEST(GuestFacts, NonsenseAddsNothing) {
   EXPECT_LE(bounded["interfaces"][0]["name"].get<std::string>().size(), 200U);
 }
 
-// An agent at the other end of a socket: each line that it hears is answered with what the script
-// says, and with nothing when that is empty.
-class FakeAgent {
- public:
-  using Script = std::function<std::string(const json& request)>;
-  explicit FakeAgent(Script script) : script_(std::move(script)) {
-    static int number = 0;
-    path_ = fmt::format("{}facts-{}-{}.sock", testing::TempDir(), ::getpid(), ++number);
-    ::unlink(path_.c_str());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    listener_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-              0);
-    EXPECT_EQ(::listen(listener_.get(), 1), 0);
-    thread_ = std::jthread([this](const std::stop_token& ended) { serve(ended); });
-  }
-  ~FakeAgent() {
-    thread_.request_stop();
-    thread_.join();
-    ::unlink(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
+std::string command_in(const std::string& line) {
+  const json request = FakeAgent::request_in(line);
+  return request.is_object() ? request.value("execute", "") : "";
+}
 
-  // A proper agent of the host `name`.
-  static std::string proper(const std::string& name, const json& request) {
-    const std::string command = request.value("execute", "");
-    json answer = json::array();
-    if (command == "guest-sync-delimited") answer = request["arguments"]["id"];
-    if (command == "guest-get-osinfo") answer = {{"pretty-name", "An OS"}};
-    if (command == "guest-get-host-name") answer = {{"host-name", name}};
-    const std::string line = json{{"return", answer}}.dump() + "\n";
-    return command == "guest-sync-delimited" ? "\xff" + line : line;
-  }
-
- private:
-  void serve(const std::stop_token& ended) {
-    Fd peer;
-    std::string heard;
-    while (!ended.stop_requested()) {
-      pollfd waiting{peer ? peer.get() : listener_.get(), POLLIN, 0};
-      if (::poll(&waiting, 1, 10) != 1) continue;
-      if (!peer) {
-        peer = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        continue;
-      }
-      char part[4096];
-      const ssize_t got = ::recv(peer.get(), part, sizeof(part), 0);
-      if (got <= 0) return;
-      heard.append(part, static_cast<size_t>(got));
-      for (size_t end = 0; (end = heard.find('\n')) != std::string::npos;) {
-        const size_t begin = std::min(heard.find('{'), end);
-        const json request = json::parse(heard.substr(begin, end - begin), nullptr, false);
-        heard.erase(0, end + 1);
-        const std::string answer = request.is_object() ? script_(request) : "";
-        (void)::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-      }
-    }
-  }
-
-  Script script_;
-  std::string path_;
-  Fd listener_;
-  std::jthread thread_;
-};
+// What a proper agent of the host `name` answers.
+std::string proper(const std::string& name, const std::string& line) {
+  const std::string command = command_in(line);
+  if (command == "guest-sync-delimited") return FakeAgent::synced(line);
+  json answer = json::array();
+  if (command == "guest-get-osinfo") answer = {{"pretty-name", "An OS"}};
+  if (command == "guest-get-host-name") answer = {{"host-name", name}};
+  return json{{"return", answer}}.dump() + "\n";
+}
 
 constexpr int kLongMs = 20'000;
 
@@ -131,15 +74,15 @@ TEST(GuestFacts, AllAgentsAreAskedAtOnce) {
   std::vector<std::unique_ptr<FakeAgent>> agents;
   std::vector<std::string> sockets;
   for (int i = 0; i < kAgents; ++i) {
-    agents.push_back(std::make_unique<FakeAgent>([&, i](const json& request) {
-      if (request.value("execute", "") == "guest-sync-delimited") {
+    agents.push_back(std::make_unique<FakeAgent>([&, i](const std::string& line) {
+      if (command_in(line) == "guest-sync-delimited") {
         std::unique_lock lock(mutex);
         ++here;
         all_here.notify_all();
         all_here.wait_for(lock, std::chrono::milliseconds(2 * kLongMs),
                           [&] { return here == kAgents; });
       }
-      return FakeAgent::proper("host-" + std::to_string(i), request);
+      return proper("host-" + std::to_string(i), line);
     }));
     sockets.push_back(agents.back()->path());
   }
@@ -152,14 +95,12 @@ TEST(GuestFacts, AllAgentsAreAskedAtOnce) {
 }
 
 TEST(GuestFacts, OneThatHangsTakesNothingFromTheOthers) {
-  FakeAgent silent([](const json&) { return ""; });
-  FakeAgent proper([](const json& request) { return FakeAgent::proper("web", request); });
-  FakeAgent hangs([](const json& request) {
-    return request.value("execute", "") == "guest-get-host-name"
-               ? ""
-               : FakeAgent::proper("hangs", request);
+  FakeAgent silent([](const std::string&) { return ""; });
+  FakeAgent good([](const std::string& line) { return proper("web", line); });
+  FakeAgent hangs([](const std::string& line) {
+    return command_in(line) == "guest-get-host-name" ? "" : proper("hangs", line);
   });
-  const auto facts = ask_agents({silent.path(), proper.path(), "/nowhere", hangs.path()}, 2000);
+  const auto facts = ask_agents({silent.path(), good.path(), "/nowhere", hangs.path()}, 2000);
   EXPECT_TRUE(facts[0].is_null());
   EXPECT_EQ(facts[1].value("hostname", ""), "web");
   EXPECT_TRUE(facts[2].is_null());
@@ -169,10 +110,10 @@ TEST(GuestFacts, OneThatHangsTakesNothingFromTheOthers) {
 
 // The time is that of all commands: an agent that takes nearly all of it for each gets no further.
 TEST(GuestFacts, TheTimeIsThatOfAllCommandsTogether) {
-  FakeAgent slow([](const json& request) {
-    if (request.value("execute", "") != "guest-sync-delimited")
+  FakeAgent slow([](const std::string& line) {
+    if (command_in(line) != "guest-sync-delimited")
       std::this_thread::sleep_for(std::chrono::milliseconds(400));
-    return FakeAgent::proper("slow", request);
+    return proper("slow", line);
   });
   const auto facts = ask_agents({slow.path()}, 700);
   EXPECT_FALSE(facts[0].contains("interfaces")) << facts[0];

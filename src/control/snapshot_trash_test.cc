@@ -18,26 +18,12 @@ class TrashTest : public ControlCase {
   }
   SnapshotRow add(const std::string& name, const std::string& kind = "user",
                   uint64_t expires_ns = 0, bool pinned = false, const std::string& schedule = {}) {
-    SnapshotRow row;
-    row.uuid = new_uuid();
-    row.machine_uuid = web.uuid;
-    row.name = name;
+    SnapshotRow row = row_of(web, name);
     row.kind = kind;
-    row.status = "ok";
-    row.created_ns = wall_clock_ns();
-    row.machine_state = "down";
-    row.settings = settings_of(web);
     row.schedule_uuid = schedule;
     row.marks.expires_ns = expires_ns;
     row.marks.pinned = pinned;
-    std::vector<std::string> volumes;
-    for (const Disk& disk : web.disks) {
-      row.disks.push_back({disk.id, disk.volume, disk.pool, row.uuid, disk.size_bytes, {}});
-      volumes.push_back(disk.volume);
-    }
-    const Storage storage(directory);
-    EXPECT_TRUE(storage.snapshot("main", volumes, row.uuid));
-    EXPECT_TRUE(records->insert_snapshot(row));
+    keep(row);
     return row;
   }
   bool has_points(const SnapshotRow& row) {

@@ -89,26 +89,13 @@ TEST_F(TemplatesTest, ThePassingSnapshotIsGoneWhenTheTemplateCannotBeMade) {
 }
 
 TEST_F(TemplatesTest, TheMemoryOfASnapshotStaysWithItsMachine) {
-  SnapshotRow saved;
-  saved.uuid = new_uuid();
-  saved.machine_uuid = web.uuid;
-  saved.name = "live";
-  saved.status = "ok";
-  saved.created_ns = wall_clock_ns();
+  SnapshotRow saved = row_of(web, "live");
   saved.machine_state = "up";
   saved.memory = {{"mode", "live"}, {"state_after_load", "up"}};
-  saved.settings = settings_of(web);
   pool->create("web.ram", 64_MiB);
   pool->write("web.ram", 0, "memory");
-  std::vector<std::string> volumes = {"web.ram"};
-  saved.disks.push_back({kMemoryDisk, "web.ram", "main", saved.uuid, 64_MiB, {}});
-  for (const Disk& disk : web.disks) {
-    saved.disks.push_back({disk.id, disk.volume, disk.pool, saved.uuid, disk.size_bytes, {}});
-    volumes.push_back(disk.volume);
-  }
-  const Storage storage(directory);
-  ASSERT_TRUE(storage.snapshot("main", volumes, saved.uuid));
-  ASSERT_TRUE(records->insert_snapshot(saved));
+  saved.disks.insert(saved.disks.begin(), {kMemoryDisk, "web.ram", "main", saved.uuid, 64_MiB, {}});
+  keep(saved);
 
   make_template("live");
   const MachineRow one = make_machine("one");

@@ -4,80 +4,15 @@
 #include "qemu/guest_agent.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <functional>
-#include <thread>
+
+#include "qemu/fake_agent.h"
 
 namespace hozon {
 namespace {
 
 using Json = nlohmann::json;
-
-// Answers each line that the client sends by calling `script`; what that returns is sent as it is.
-class FakeAgent {
- public:
-  using Script = std::function<std::string(const std::string& line)>;
-  explicit FakeAgent(Script script) : script_(std::move(script)) {
-    path_ = testing::TempDir() + "agent-" + std::to_string(::getpid()) + ".sock";
-    ::unlink(path_.c_str());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    listener_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-              0);
-    EXPECT_EQ(::listen(listener_.get(), 1), 0);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~FakeAgent() {
-    ended_ = true;
-    thread_.join();
-    ::unlink(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
-
-  // A proper answer to the synchronisation.
-  static std::string synced(const std::string& line) {
-    const Json request = Json::parse(line.substr(line.find('{')), nullptr, false);
-    return "\xff" + Json{{"return", request["arguments"]["id"]}}.dump() + "\n";
-  }
-
- private:
-  void serve() {
-    Fd peer;
-    std::string heard;
-    while (!ended_) {
-      pollfd waiting{peer ? peer.get() : listener_.get(), POLLIN, 0};
-      if (::poll(&waiting, 1, 10) != 1) continue;
-      if (!peer) {
-        peer = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        continue;
-      }
-      char part[4096];
-      const ssize_t got = ::recv(peer.get(), part, sizeof(part), 0);
-      if (got <= 0) return;
-      heard.append(part, static_cast<size_t>(got));
-      for (size_t end = 0; (end = heard.find('\n')) != std::string::npos;) {
-        const std::string line = heard.substr(0, end);
-        heard.erase(0, end + 1);
-        const std::string answer = script_(line);
-        (void)::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-      }
-    }
-  }
-
-  Script script_;
-  std::string path_;
-  Fd listener_;
-  std::atomic<bool> ended_{false};
-  std::thread thread_;
-};
 
 bool is_sync(const std::string& line) { return line.find("guest-sync-delimited") != line.npos; }
 
