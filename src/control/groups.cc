@@ -122,10 +122,7 @@ Result<json> Core::do_group_create(JobRun& run, const GroupRow& group,
       HOZON_TRY(while_quiesced(*this, run, machines, request.quiesce, make_points));
   std::vector<json> facts = ask_guest_facts(*this, machines);
   for (size_t i = 0; i < rows.size(); ++i)
-    rows[i].environment = {{"consistency", quiesced[i].consistency},
-                           {"consistency_reason", quiesced[i].reason},
-                           {"frozen_ms", quiesced[i].frozen_ms},
-                           {"guest", std::move(facts[i])}};
+    rows[i].environment = quiesced[i].environment(std::move(facts[i]));
   const auto record = [&]() -> Status {
     HOZON_TRY(inventory.insert_group(group));
     for (size_t i = 0; i < rows.size(); ++i) {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "control/core.h"
@@ -18,6 +20,14 @@ struct Quiesced {
   std::string consistency;  // "crash", "filesystem"
   std::string reason;       // why it is not "filesystem"
   uint64_t frozen_ms = 0;
+
+  // What a snapshot's record keeps of it, and of what the guest said of itself (guest_facts.h).
+  nlohmann::json environment(nlohmann::json guest_facts) const {
+    return {{"consistency", consistency},
+            {"consistency_reason", reason},
+            {"frozen_ms", frozen_ms},
+            {"guest", std::move(guest_facts)}};
+  }
 };
 
 // Runs `make_points` while the file systems of all these guests are frozen, as far as `word` and

@@ -82,9 +82,7 @@ Result<json> move_to_trash(Core& core, JobRun& run, const std::vector<SnapshotRo
     return {};
   };
   HOZON_TRY(run.commit(change));
-  return json{{"deleted", deleted},
-              {"trash_until_ns", until},
-              {"trash_until", ttl_s ? utc_text(until) : ""}};
+  return json{{"deleted", deleted}, {"trash_until_ns", until}, {"trash_until", utc_text(until)}};
 }
 
 std::vector<std::pair<std::string, std::string>> names_of(const std::vector<SnapshotRow>& rows) {

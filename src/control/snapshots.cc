@@ -126,10 +126,7 @@ Result<json> Core::do_disk_snapshot(JobRun& run, const MachineRow& machine, Snap
     };
     const Quiesced quiesced =
         HOZON_TRY(while_quiesced(*this, run, {machine}, quiesce, make_points)).front();
-    row.environment = {{"consistency", quiesced.consistency},
-                       {"consistency_reason", quiesced.reason},
-                       {"frozen_ms", quiesced.frozen_ms},
-                       {"guest", ask_guest_facts(*this, machine)}};
+    row.environment = quiesced.environment(ask_guest_facts(*this, machine));
   } else {
     row.environment = {{"consistency", "settings"}};
   }

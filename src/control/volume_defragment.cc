@@ -17,17 +17,11 @@ constexpr uint64_t kSliceLeast = 4_MiB;
 constexpr uint64_t kSliceMost = 64_MiB;
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
 
-struct Progress {
-  uint64_t examined_bytes = 0;
-  uint64_t moved_bytes = 0;
-  uint64_t left_bytes = 0;
-
-  json report() const {
-    return {{"examined_bytes", examined_bytes},
-            {"moved_bytes", moved_bytes},
-            {"left_bytes", left_bytes}};
-  }
-};
+json report_json(const Storage::Defragmented& all) {
+  return {{"examined_bytes", all.examined_bytes},
+          {"moved_bytes", all.moved_bytes},
+          {"left_bytes", all.left_bytes}};
+}
 
 // Until `moved_bytes` since `start` are no more than the rate allows.
 Status wait_for_rate(JobRun& run, Clock::time_point start, uint64_t moved_bytes,
@@ -49,20 +43,19 @@ Result<json> defragment_volume(Core& core, JobRun& run, const std::string& pool,
       bytes_per_second == 0 ? kSliceMost : std::clamp(bytes_per_second, kSliceLeast, kSliceMost);
   const Clock::time_point start = Clock::now();
   run.step("putting blocks side by side");
-  Progress all;
-  uint64_t offset = 0;
+  Storage::Defragmented all;
   do {
     const Storage::Defragmented slice =
-        HOZON_TRY(core.storage.defragment(pool, volume, offset, slice_bytes));
+        HOZON_TRY(core.storage.defragment(pool, volume, all.next_offset, slice_bytes));
     all.examined_bytes += slice.examined_bytes;
     all.moved_bytes += slice.moved_bytes;
     all.left_bytes += slice.left_bytes;
-    offset = slice.next_offset;
+    all.next_offset = slice.next_offset;
     run.progress(all.examined_bytes, std::max(all.examined_bytes, total));
-    run.set_result(all.report());
+    run.set_result(report_json(all));
     HOZON_TRY(wait_for_rate(run, start, all.moved_bytes, bytes_per_second));
-  } while (offset != 0);
-  return all.report();
+  } while (all.next_offset != 0);
+  return report_json(all);
 }
 
 }  // namespace

@@ -150,10 +150,7 @@ Status Disk::read(uint64_t offset, std::span<std::byte> into) {
 
 Status Disk::read_patched(uint64_t offset, std::span<std::byte> into) {
   HOZON_TRY(read(offset, into));
-  const auto read_copy = [this](uint64_t at, std::span<std::byte> bytes) {
-    return read(at, bytes);
-  };
-  for (const auto& overlay : overlays_) HOZON_TRY(overlay->patch(offset, into, read_copy));
+  for (const auto& overlay : overlays_) HOZON_TRY(overlay->patch(offset, into));
   return {};
 }
 

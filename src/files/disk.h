@@ -32,6 +32,10 @@ struct FilesystemCloser {
   void operator()(TSK_FS_INFO* info) const { ::tsk_fs_close(info); }
 };
 using OpenFilesystem = std::unique_ptr<TSK_FS_INFO, FilesystemCloser>;
+struct FileCloser {
+  void operator()(TSK_FS_FILE* file) const { ::tsk_fs_file_close(file); }
+};
+using OpenFile = std::unique_ptr<TSK_FS_FILE, FileCloser>;
 
 class Disk {
  public:

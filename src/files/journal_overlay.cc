@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -29,10 +29,6 @@ constexpr uint64_t kSectorBytes = 512;
 constexpr uint32_t kHasJournal = 0x4;
 constexpr uint32_t kNeedsRecovery = 0x4;
 
-struct FileCloser {
-  void operator()(TSK_FS_FILE* file) const { ::tsk_fs_file_close(file); }
-};
-
 TSK_WALK_RET_ENUM note_block(TSK_FS_FILE*, TSK_OFF_T, TSK_DADDR_T address, char*, size_t,
                              TSK_FS_BLOCK_FLAG_ENUM, void* into) {
   auto& blocks = *static_cast<std::vector<uint64_t>*>(into);
@@ -43,8 +39,7 @@ TSK_WALK_RET_ENUM note_block(TSK_FS_FILE*, TSK_OFF_T, TSK_DADDR_T address, char*
 
 // Of the journal's file, in their order.
 Result<std::vector<uint64_t>> journal_blocks(TSK_FS_INFO& info, uint32_t inode) {
-  const std::unique_ptr<TSK_FS_FILE, FileCloser> file(
-      ::tsk_fs_file_open_meta(&info, nullptr, inode));
+  const OpenFile file(::tsk_fs_file_open_meta(&info, nullptr, inode));
   std::vector<uint64_t> blocks;
   if (!file ||
       ::tsk_fs_file_walk(file.get(), TSK_FS_FILE_WALK_FLAG_AONLY, note_block, &blocks) != 0)
@@ -57,17 +52,19 @@ Result<std::vector<uint64_t>> journal_blocks(TSK_FS_INFO& info, uint32_t inode) 
 
 }  // namespace
 
-JournalOverlay::JournalOverlay(TSK_FS_INFO& info, const ReadBytes& read)
-    : offset_(static_cast<uint64_t>(info.offset)), block_bytes_(info.block_size) {
-  const Status loaded = load(info, read);
+JournalOverlay::JournalOverlay(TSK_FS_INFO& info, ReadBytes read)
+    : read_(std::move(read)),
+      offset_(static_cast<uint64_t>(info.offset)),
+      block_bytes_(info.block_size) {
+  const Status loaded = load(info);
   if (loaded) return;
   failure_ = loaded.error().what;
   copies_.clear();
 }
 
-Status JournalOverlay::load(TSK_FS_INFO& info, const ReadBytes& read) {
+Status JournalOverlay::load(TSK_FS_INFO& info) {
   std::array<std::byte, kSectorBytes> sector{};
-  HOZON_TRY(read(offset_ + kSuperblockOffset, sector));
+  HOZON_TRY(read_(offset_ + kSuperblockOffset, sector));
   ExtSuperblock super;
   std::memcpy(&super, sector.data(), sizeof(super));
   was_in_use_ = (super.compatible & kHasJournal) != 0 && (super.incompatible & kNeedsRecovery) != 0;
@@ -77,7 +74,7 @@ Status JournalOverlay::load(TSK_FS_INFO& info, const ReadBytes& read) {
   const auto blocks = HOZON_TRY(journal_blocks(info, super.journal_inode));
   const auto read_block = [&](uint64_t index, std::span<std::byte> into) -> Status {
     if (index >= blocks.size()) return make_error(Code::kCorruption, "its journal is too short");
-    return read(offset_ + blocks[index] * block_bytes_, into);
+    return read_(offset_ + blocks[index] * block_bytes_, into);
   };
   const JournalShape shape{.blocks = blocks.size(),
                            .block_bytes = info.block_size,
@@ -89,8 +86,7 @@ Status JournalOverlay::load(TSK_FS_INFO& info, const ReadBytes& read) {
   return {};
 }
 
-Status JournalOverlay::patch(uint64_t from, std::span<std::byte> bytes,
-                             const ReadBytes& read) const {
+Status JournalOverlay::patch(uint64_t from, std::span<std::byte> bytes) const {
   const uint64_t end = from + bytes.size();
   if (copies_.empty() || end <= offset_) return {};
   const uint64_t start = std::max(from, offset_);
@@ -99,7 +95,7 @@ Status JournalOverlay::patch(uint64_t from, std::span<std::byte> bytes,
        ++block) {
     const auto copy = copies_.find(block);
     if (copy == copies_.end()) continue;
-    HOZON_TRY(read(copy->second.offset, content));
+    HOZON_TRY(read_(copy->second.offset, content));
     if (copy->second.is_escaped) {
       const Be<uint32_t> magic = kJournalMagic;
       std::memcpy(content.data(), &magic, sizeof(magic));

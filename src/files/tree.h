@@ -17,11 +17,6 @@
 
 namespace hozon::files {
 
-struct FileCloser {
-  void operator()(TSK_FS_FILE* file) const { ::tsk_fs_file_close(file); }
-};
-using OpenFile = std::unique_ptr<TSK_FS_FILE, FileCloser>;
-
 struct Node {
   TSK_INUM_T number = 0;
   link::FileEntry entry;  // its name is text (link/file_query.h)
